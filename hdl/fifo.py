@@ -1,0 +1,149 @@
+"""Buffers for streams: ``fifo`` and ``register_slice``.
+
+Both are generic over the fields of the stream and cut every combinational path between their two sides.
+"""
+from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
+
+from hdl.hierarchy import module
+from hdl.memory import distributed_ram
+
+
+@block
+def _copy_unsigned(source, target):
+    @always_comb
+    def copy():
+        target.next = source
+
+    return copy
+
+
+@block
+def _copy_signed(source, target):
+    @always_comb
+    def copy():
+        target.next = source.signed()
+
+    return copy
+
+
+def word_width(stream):
+    """Bits in one item of the stream."""
+    return sum(kind.width for kind in stream.fields.values())
+
+
+def pack(stream):
+    """One signal that holds all fields of the stream, the first field in the most significant bits."""
+    return ConcatSignal(*(getattr(stream, name) for name in stream.fields))
+
+
+def unpack(word, stream):
+    """Processes that drive the fields of the stream from what ``pack`` made."""
+    copies, top = [], word_width(stream)
+    for name, kind in stream.fields.items():
+        bottom = top - kind.width
+        part = word(bottom) if stream.__dict__[name]._type is bool else word(top, bottom)
+        copy = _copy_signed if kind.signed else _copy_unsigned
+        copies.append(copy(part, getattr(stream, name)))
+        top = bottom
+    return copies
+
+
+@module
+def fifo(clk, reset, inp, out, depth):
+    """First in, first out, over distributed RAM.
+
+    Holds ``depth`` items (a power of two) and one more in the output register.  An item appears at ``out`` two cycles
+    after it was taken from ``inp``, and one item can go through every cycle.
+    """
+    assert depth >= 2 and depth & (depth - 1) == 0, "depth: a power of two"
+    inp_word = pack(inp)
+    read_word = Signal(intbv(0)[word_width(inp):])
+    out_word = Signal(intbv(0)[word_width(inp):])
+
+    # One bit more than an address: equal means empty, equal but for the top bit means full.
+    write_pointer = Signal(intbv(0)[depth.bit_length():])
+    read_pointer = Signal(intbv(0)[depth.bit_length():])
+    write_address = Signal(intbv(0)[depth.bit_length() - 1:])
+    read_address = Signal(intbv(0)[depth.bit_length() - 1:])
+    write_enable = Signal(False)
+    read_enable = Signal(False)
+    inp_ready = Signal(False)
+    out_valid = Signal(False)
+
+    @always_comb
+    def accept():
+        inp_ready.next = (write_pointer ^ read_pointer) != depth
+        write_address.next = write_pointer[depth.bit_length() - 1:]
+        read_address.next = read_pointer[depth.bit_length() - 1:]
+
+    @always_comb
+    def enables():
+        write_enable.next = inp.valid and inp_ready
+        read_enable.next = (write_pointer != read_pointer) and (out.ready or not out_valid)
+
+    memory = distributed_ram(clk, write_enable, write_address, inp_word, read_address, read_word, depth=depth)
+
+    @always(clk.posedge)
+    def pointers():
+        if reset:
+            write_pointer.next = 0
+            read_pointer.next = 0
+            out_valid.next = False
+        else:
+            if write_enable:
+                write_pointer.next = (write_pointer + 1) % (2 * depth)
+            if read_enable:
+                read_pointer.next = (read_pointer + 1) % (2 * depth)
+                out_valid.next = True
+            elif out.ready:
+                out_valid.next = False
+
+    @always(clk.posedge)
+    def output_register():
+        if read_enable:
+            out_word.next = read_word
+
+    @always_comb
+    def handshake():
+        inp.ready.next = inp_ready
+        out.valid.next = out_valid
+
+    return accept, enables, memory, pointers, output_register, handshake, unpack(out_word, out)
+
+
+@module
+def register_slice(clk, reset, inp, out):
+    """Two registers that cut a stream: all outputs come from registers, one item a cycle, one cycle of latency."""
+    inp_word = pack(inp)
+    out_word = Signal(intbv(0)[word_width(inp):])
+    waiting_word = Signal(intbv(0)[word_width(inp):])
+    out_valid = Signal(False)
+    waiting = Signal(False)             # waiting_word holds an item: out was stalled when it came
+
+    @always(clk.posedge)
+    def control():
+        if reset:
+            out_valid.next = False
+            waiting.next = False
+        elif out.ready or not out_valid:
+            out_valid.next = waiting or inp.valid
+            waiting.next = False
+        elif inp.valid:
+            waiting.next = True
+
+    @always(clk.posedge)
+    def words():
+        if not waiting:
+            waiting_word.next = inp_word
+        if out.ready or not out_valid:
+            if waiting:
+                out_word.next = waiting_word
+            else:
+                out_word.next = inp_word
+
+    @always_comb
+    def handshake():
+        inp.ready.next = not waiting
+        out.valid.next = out_valid
+
+    return control, words, handshake, unpack(out_word, out)

@@ -1,0 +1,72 @@
+"""Memories with one write and one read port, in the form that synthesis recognizes.
+
+Contents are undefined until written, and so is what a synchronous read of a word returns in the cycle that writes it.
+Simulation checks neither; see ``docs`` of each user for why it never happens.
+"""
+from myhdl import Signal, always, always_comb, intbv
+
+from hdl.hierarchy import module
+
+
+def _words(depth, like):
+    """``depth`` signals of the type of ``like``."""
+    if like._type is bool:
+        return [Signal(False) for _ in range(depth)]
+    return [Signal(intbv(0, min=like.min, max=like.max)) for _ in range(depth)]
+
+
+@module
+def ram(clk, write_enable, write_address, write_data, read_address, read_data, depth):
+    """Block RAM: the word at ``read_address`` is in ``read_data`` after the next clock edge.
+
+    clock:         _/-\\_/-\\_/-\\_
+    read_address:  <a0 ><a1 >
+    read_data:          <d0 ><d1 >
+    """
+    memory = _words(depth, write_data)
+
+    @always(clk.posedge)
+    def write():
+        if write_enable:
+            memory[write_address].next = write_data
+
+    @always(clk.posedge)
+    def read():
+        read_data.next = memory[read_address]
+
+    return write, read
+
+
+@module
+def ram_with_enable(clk, write_enable, write_address, write_data, read_enable, read_address, read_data, depth):
+    """Block RAM whose ``read_data`` changes only at clock edges with ``read_enable``."""
+    memory = _words(depth, write_data)
+
+    @always(clk.posedge)
+    def write():
+        if write_enable:
+            memory[write_address].next = write_data
+
+    @always(clk.posedge)
+    def read():
+        if read_enable:
+            read_data.next = memory[read_address]
+
+    return write, read
+
+
+@module
+def distributed_ram(clk, write_enable, write_address, write_data, read_address, read_data, depth):
+    """Memory in look-up tables: ``read_data`` follows ``read_address`` in the same cycle."""
+    memory = _words(depth, write_data)
+
+    @always(clk.posedge)
+    def write():
+        if write_enable:
+            memory[write_address].next = write_data
+
+    @always_comb
+    def read():
+        read_data.next = memory[read_address]
+
+    return write, read
