@@ -17,6 +17,7 @@ from myhdl import ToVerilogWarning
 from myhdl._block import _Block
 from myhdl._extractHierarchy import _UserVerilogCode
 from myhdl._instance import _Instantiator
+from myhdl._ShadowSignal import _ShadowSignal, _SliceSignal
 from myhdl._Signal import Constant, _Signal
 from myhdl.conversion import _toVerilog as verilog
 
@@ -314,6 +315,8 @@ class _Conversion:
                 signal._markUsed()
                 if port.direction == "input":
                     signal._markRead()
+                    if isinstance(signal, _ShadowSignal) and not isinstance(signal, _SliceSignal):
+                        signal._driven = "wire"         # a ConcatSignal assigns itself
                 elif signal._driven:
                     raise myhdl.ConversionError(
                         f"{self.variant.name}: {self.labels[id(child)]}.{port.name} drives a signal that has a driver")

@@ -2,7 +2,7 @@
 
 Both are generic over the fields of the stream and cut every combinational path between their two sides.
 """
-from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
+from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
@@ -36,6 +36,7 @@ def pack(stream):
     return ConcatSignal(*(getattr(stream, name) for name in stream.fields))
 
 
+@block
 def unpack(word, stream):
     """Processes that drive the fields of the stream from what ``pack`` made."""
     copies, top = [], word_width(stream)
@@ -61,25 +62,26 @@ def fifo(clk, reset, inp, out, depth):
     out_word = Signal(intbv(0)[word_width(inp):])
 
     # One bit more than an address: equal means empty, equal but for the top bit means full.
-    write_pointer = Signal(intbv(0)[depth.bit_length():])
-    read_pointer = Signal(intbv(0)[depth.bit_length():])
-    write_address = Signal(intbv(0)[depth.bit_length() - 1:])
-    read_address = Signal(intbv(0)[depth.bit_length() - 1:])
+    address_width = depth.bit_length() - 1
+    write_pointer = Signal(modbv(0)[address_width + 1:])
+    read_pointer = Signal(modbv(0)[address_width + 1:])
+    write_address = Signal(intbv(0)[address_width:])
+    read_address = Signal(intbv(0)[address_width:])
     write_enable = Signal(False)
     read_enable = Signal(False)
-    inp_ready = Signal(False)
-    out_valid = Signal(False)
+    not_full = Signal(False)
+    occupied = Signal(False)
 
     @always_comb
     def accept():
-        inp_ready.next = (write_pointer ^ read_pointer) != depth
-        write_address.next = write_pointer[depth.bit_length() - 1:]
-        read_address.next = read_pointer[depth.bit_length() - 1:]
+        not_full.next = (write_pointer ^ read_pointer) != depth
+        write_address.next = write_pointer[address_width:]
+        read_address.next = read_pointer[address_width:]
 
     @always_comb
     def enables():
-        write_enable.next = inp.valid and inp_ready
-        read_enable.next = (write_pointer != read_pointer) and (out.ready or not out_valid)
+        write_enable.next = inp.valid and not_full
+        read_enable.next = (write_pointer != read_pointer) and (out.ready or not occupied)
 
     memory = distributed_ram(clk, write_enable, write_address, inp_word, read_address, read_word, depth=depth)
 
@@ -88,15 +90,15 @@ def fifo(clk, reset, inp, out, depth):
         if reset:
             write_pointer.next = 0
             read_pointer.next = 0
-            out_valid.next = False
+            occupied.next = False
         else:
             if write_enable:
-                write_pointer.next = (write_pointer + 1) % (2 * depth)
+                write_pointer.next = write_pointer + 1
             if read_enable:
-                read_pointer.next = (read_pointer + 1) % (2 * depth)
-                out_valid.next = True
+                read_pointer.next = read_pointer + 1
+                occupied.next = True
             elif out.ready:
-                out_valid.next = False
+                occupied.next = False
 
     @always(clk.posedge)
     def output_register():
@@ -105,8 +107,8 @@ def fifo(clk, reset, inp, out, depth):
 
     @always_comb
     def handshake():
-        inp.ready.next = inp_ready
-        out.valid.next = out_valid
+        inp.ready.next = not_full
+        out.valid.next = occupied
 
     return accept, enables, memory, pointers, output_register, handshake, unpack(out_word, out)
 
@@ -117,16 +119,16 @@ def register_slice(clk, reset, inp, out):
     inp_word = pack(inp)
     out_word = Signal(intbv(0)[word_width(inp):])
     waiting_word = Signal(intbv(0)[word_width(inp):])
-    out_valid = Signal(False)
+    occupied = Signal(False)
     waiting = Signal(False)             # waiting_word holds an item: out was stalled when it came
 
     @always(clk.posedge)
     def control():
         if reset:
-            out_valid.next = False
+            occupied.next = False
             waiting.next = False
-        elif out.ready or not out_valid:
-            out_valid.next = waiting or inp.valid
+        elif out.ready or not occupied:
+            occupied.next = waiting or inp.valid
             waiting.next = False
         elif inp.valid:
             waiting.next = True
@@ -135,7 +137,7 @@ def register_slice(clk, reset, inp, out):
     def words():
         if not waiting:
             waiting_word.next = inp_word
-        if out.ready or not out_valid:
+        if out.ready or not occupied:
             if waiting:
                 out_word.next = waiting_word
             else:
@@ -144,6 +146,6 @@ def register_slice(clk, reset, inp, out):
     @always_comb
     def handshake():
         inp.ready.next = not waiting
-        out.valid.next = out_valid
+        out.valid.next = occupied
 
     return control, words, handshake, unpack(out_word, out)

@@ -1,0 +1,78 @@
+"""Stream buffers lose, repeat and reorder nothing, whatever stalls."""
+import random
+
+import pytest
+from myhdl import Signal
+
+from hdl.fifo import fifo, register_slice
+from hdl.stream import Bits, Flag, Signed, Stream
+from tests.cosimulation import ENGINES, collect, drive, make, run
+
+STALLS = [(0, 0), (0.5, 0), (0, 0.5), (0.7, 0.2), (0.2, 0.7)]
+
+
+def streams():
+    inp = Stream(score=Signed(12), key=Bits(9), last=Flag())
+    return Signal(False), Signal(False), inp, inp.like()
+
+
+def items(count, seed=0):
+    generator = random.Random(seed)
+    return [{"score": generator.randrange(-2048, 2048), "key": generator.randrange(512), "last": generator.randrange(2)}
+            for _ in range(count)]
+
+
+def transfer(engine, buffer, count, inp_stall=0, out_stall=0, **parameters):
+    clk, reset, inp, out = streams()
+    sent, received = items(count), []
+    cycles = run(clk, reset,
+                 [make(engine, buffer, clk, reset, inp, out, **parameters),
+                  drive(clk, inp, sent, inp_stall, seed=1),
+                  collect(clk, out, received, stall_probability=out_stall, seed=2)],
+                 until=lambda: len(received) >= count)
+    assert received == sent
+    return cycles
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("inp_stall, out_stall", STALLS)
+@pytest.mark.parametrize("depth", [2, 16])
+def test_fifo_keeps_every_item_in_order(engine, inp_stall, out_stall, depth):
+    transfer(engine, fifo, 200, inp_stall, out_stall, depth=depth)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("inp_stall, out_stall", STALLS)
+def test_register_slice_keeps_every_item_in_order(engine, inp_stall, out_stall):
+    transfer(engine, register_slice, 200, inp_stall, out_stall)
+
+
+@pytest.mark.parametrize("buffer, parameters", [(fifo, {"depth": 4}), (register_slice, {})])
+def test_an_item_a_cycle_goes_through(buffer, parameters):
+    assert transfer("myhdl", buffer, 200, **parameters) <= 200 + 8
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_fifo_holds_depth_items_and_one_more(engine):
+    clk, reset, inp, out = streams()
+    cycles = 0
+
+    def settled():
+        nonlocal cycles
+        cycles += 1
+        return cycles > 40
+
+    taken = []
+
+    def supply():
+        for item in items(30):
+            taken.append(item)
+            yield item
+
+    run(clk, reset, [make(engine, fifo, clk, reset, inp, out, depth=8), drive(clk, inp, supply())], until=settled)
+    assert len(taken) - 1 == 8 + 1              # the last one is offered and not taken
+
+
+def test_depth_must_be_a_power_of_two():
+    with pytest.raises(AssertionError, match="power of two"):
+        fifo(*streams(), depth=12)
