@@ -33,7 +33,10 @@ def word_width(stream):
 
 def pack(stream):
     """One signal that holds all fields of the stream, the first field in the most significant bits."""
-    return ConcatSignal(*(getattr(stream, name) for name in stream.fields))
+    signals = [getattr(stream, name) for name in stream.fields]
+    if len(signals) > 1:
+        return ConcatSignal(*signals)
+    return signals[0] if signals[0]._type is bool else signals[0](word_width(stream), 0)
 
 
 @block

@@ -1,0 +1,84 @@
+"""Memories return what was written, at the right cycle."""
+import random
+import shutil
+import subprocess
+
+import pytest
+from myhdl import Signal, StopSimulation, block, instance, intbv
+
+from hdl.convert import convert
+from hdl.memory import distributed_ram, ram, ram_with_enable
+from tests.cosimulation import ENGINES, make, run
+
+
+def ports(width, depth):
+    address_width = (depth - 1).bit_length()
+    return dict(write_enable=Signal(False), write_address=Signal(intbv(0)[address_width:]),
+                write_data=Signal(intbv(0)[width:]), read_address=Signal(intbv(0)[address_width:]),
+                read_data=Signal(intbv(0)[width:]), depth=depth)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("memory", [ram, ram_with_enable, distributed_ram])
+def test_reads_return_the_latest_write(engine, memory):
+    depth = 32
+    clk, p = Signal(False), ports(18, depth)
+    read_enable = Signal(False)
+    if memory is ram_with_enable:
+        p["read_enable"] = read_enable
+    generator = random.Random(3)
+    done = []
+
+    @block
+    def stimulus():
+        @instance
+        def process():
+            contents = {}
+            for address in range(depth):
+                contents[address] = generator.getrandbits(18)
+                p["write_enable"].next, p["write_address"].next = True, address
+                p["write_data"].next = contents[address]
+                yield clk.posedge
+            expected = None
+            for _ in range(500):
+                read, write = generator.sample(range(depth), 2)         # never the same word
+                enable, data = generator.randrange(2), generator.getrandbits(18)
+                read_enable.next = keep = generator.randrange(2)
+                p["write_enable"].next, p["write_address"].next, p["write_data"].next = enable, write, data
+                p["read_address"].next = read
+                yield clk.posedge
+                if memory is not distributed_ram and expected is not None:
+                    assert p["read_data"] == expected                   # of the previous cycle's address
+                if memory is not ram_with_enable or keep:
+                    expected = contents[read]
+                if memory is distributed_ram:
+                    assert p["read_data"] == expected
+                if enable:
+                    contents[write] = data
+            done.append(True)
+            yield clk.posedge
+        return process
+
+    run(clk, None, [make(engine, memory, clk, **p), stimulus()], until=lambda: done)
+
+
+@pytest.mark.skipif(not shutil.which("yosys"), reason="needs yosys")
+@pytest.mark.parametrize("memory, width, depth, cell, count", [
+    (ram, 18, 1024, "DP16KD", 1),
+    (ram, 72, 512, "DP16KD", 2),
+    (ram, 96, 512, "DP16KD", 3),
+    (ram_with_enable, 36, 512, "DP16KD", 1),
+    (distributed_ram, 32, 16, "TRELLIS_DPR16X4", 8),
+    (distributed_ram, 32, 64, "TRELLIS_DPR16X4", 32),
+])
+def test_synthesis_infers_the_memory_and_no_collision_logic(tmp_path, memory, width, depth, cell, count):
+    p = ports(width, depth)
+    if memory is ram_with_enable:
+        p["read_enable"] = Signal(False)
+    design = convert(memory.unelaborated(Signal(False), **p), tmp_path)
+    script = f"read_verilog {' '.join(design.files)}; synth_ecp5 -no-rw-check -top {design.top}; stat"
+    report = subprocess.run(["yosys", "-p", script], capture_output=True, text=True, check=True).stdout
+    cells = dict(line.split() for line in report[report.rindex("Number of cells:"):].splitlines()[1:]
+                 if len(line.split()) == 2)
+    assert int(cells[cell]) == count
+    assert "TRELLIS_FF" not in cells
