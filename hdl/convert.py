@@ -216,8 +216,7 @@ class _Conversion:
         self._mark_connections()
         saved = (verilog.toVerilog, verilog._writeModuleHeader, verilog._writeFileHeader)
         converter = _Converter(self)
-        with tempfile.TemporaryDirectory() as directory, warnings.catch_warnings():
-            # Wires that a child drives and nobody reads are left open: no news.
+        with tempfile.TemporaryDirectory() as directory:
             verilog.toVerilog = converter
             verilog._writeModuleHeader = lambda file, interface, doc: file.write(self._module_header())
             verilog._writeFileHeader = lambda *args: None
@@ -238,6 +237,8 @@ class _Conversion:
         body = re.sub(r"[ \t]+\n", "\n", body)
         body = re.sub(r"\n{3,}", "\n\n", body)
         body = re.sub(r"\[0:(\d+)-1\]", lambda match: f"[0:{int(match[1]) - 1}]", body)
+        for array, attribute in self.top.definition.array_attributes.items():
+            body = re.sub(rf"^(?=reg .*\b{array} \[\d+:\d+\];)", f"(* {attribute} *) ", body, flags=re.M)
         return self._comment(header) + body.strip() + "\n"
 
     def _comment(self, header):
@@ -338,8 +339,7 @@ class _Conversion:
             if memory._used:
                 self._complete_memory(memory)
                 written.update((id(signal), memory) for signal in memory.mem)
-        for index, (name, signal) in enumerate(self.top.ports):
-            name = self.port_of[id(signal)]
+        for name, signal in self.ports.items():
             memory = written.get(id(signal))
             driven = signal._driven or (memory is not None and self.process_driven[id(memory)])
             used = driven or signal._read or (memory is not None and memory._read)

@@ -31,6 +31,8 @@ Rules for bodies:
   by processes or read, not a mixture.
 - Directions are found, not declared: a port is an output if the body drives it.  A field of an interface that the body
   neither reads nor drives does not become a port (except at the top, where it is an input).
+- Unsigned sums in signed expressions go wrong in MyHDL without a word: of ``(a + b) + s`` with only ``s`` signed, Verilog
+  makes an unsigned sum.  Give ``a + b`` a signed signal of its own first.  (A lone ``a + s`` is converted correctly.)
 - An input that is never driven anywhere is a constant.  Say so with ``myhdl._Signal.Constant`` or expect a warning.
 """
 import ast
@@ -38,28 +40,30 @@ import copy
 import functools
 import inspect
 import sys
+from types import ModuleType
 
 import myhdl
 from myhdl import intbv
 from myhdl._block import _Block
+from myhdl._enum import EnumItemType, EnumType
 from myhdl._instance import _Instantiator
 from myhdl._Signal import _Signal
 from myhdl._util import _flatten
 
 _COMPREHENSIONS = ("<listcomp>", "<genexpr>", "<setcomp>", "<dictcomp>")
+_NEVER_PORTS = (_Block, _Instantiator, EnumType, EnumItemType, ModuleType, type, int, str)
 
 
 # Ports ---------------------------------------------------------------------------------------------------------------
 
-def has_signals(value):
+def has_signals(value, enclosing=()):
     """Whether an argument is a port (holds signals), not a parameter."""
     if isinstance(value, _Signal):
         return True
-    if isinstance(value, (list, tuple)):
-        return any(has_signals(item) for item in value)
-    if isinstance(value, (type, _Block, _Instantiator)) or callable(value):
+    if isinstance(value, _NEVER_PORTS) or callable(value) or any(value is outer for outer in enclosing):
         return False
-    return any(has_signals(item) for item in getattr(value, "__dict__", {}).values())
+    parts = value if isinstance(value, (list, tuple)) else getattr(value, "__dict__", {}).values()
+    return any(has_signals(part, enclosing + (value,)) for part in parts)
 
 
 def flatten(name, value, seen=None):
@@ -121,13 +125,17 @@ def _shape(value, with_initial_values):
 # The decorator ---------------------------------------------------------------------------------------------------------
 
 class Module:
-    """What ``@module`` makes of a function: call it to instantiate."""
+    """What ``@module`` makes of a function: call it to instantiate.
+
+    ``array_attributes`` maps a list of signals in the body (a memory) to a Verilog attribute for it.
+    """
 
     def __init__(self, function):
         functools.update_wrapper(self, function)
         self.function = function
         self.signature = inspect.signature(function)
         self.instances = 0
+        self.array_attributes = {}
 
     def __call__(self, *args, **kwargs):
         return ModuleInstance(self, args, kwargs, elaborate=not ModuleInstance.children_are_opaque)

@@ -1,7 +1,7 @@
 """Memories with one write and one read port, in the form that synthesis recognizes.
 
 Contents are undefined until written, and so is what a synchronous read of a word returns in the cycle that writes it.
-Simulation checks neither; see ``docs`` of each user for why it never happens.
+Of the latter, ``ram_with_enable`` makes an error in MyHDL's simulation.
 """
 from myhdl import Signal, always, always_comb, intbv
 
@@ -49,6 +49,8 @@ def ram_with_enable(clk, write_enable, write_address, write_data, read_enable, r
 
     @always(clk.posedge)
     def read():
+        if __debug__:
+            assert not (read_enable and write_enable and read_address == write_address), "reads the word being written"
         if read_enable:
             read_data.next = memory[read_address]
 
@@ -70,3 +72,10 @@ def distributed_ram(clk, write_enable, write_address, write_data, read_address, 
         read_data.next = memory[read_address]
 
     return write, read
+
+
+# Yosys would add logic that returns the old word in a collision (for 72 bits x 512: 92 LUT4 and 155 flip-flops).
+ram.array_attributes["memory"] = "no_rw_check"
+ram_with_enable.array_attributes["memory"] = "no_rw_check"
+# Yosys would merge a register behind the read port into a block RAM.
+distributed_ram.array_attributes["memory"] = 'ram_style = "distributed"'

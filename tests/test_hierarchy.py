@@ -4,7 +4,7 @@ import time
 import warnings
 
 import pytest
-from myhdl import Signal, ToVerilogWarning, always, always_comb, block, instance, intbv
+from myhdl import Signal, ToVerilogWarning, always, always_comb, block, enum, instance, intbv
 
 from hdl.convert import convert
 from hdl.fifo import fifo
@@ -194,3 +194,23 @@ def test_a_hang_is_reported():
     with pytest.raises(TimeoutError, match="hang"):
         run(clk, reset, [make("icarus", fifo, clk, reset, inp, out, depth=4), drive(clk, inp, range(9))],
             until=lambda: False, max_cycles=50)
+
+
+def test_state_machines_and_tables_in_a_module(tmp_path):
+    state_names = enum("IDLE", "RUN")
+
+    @module
+    def machine(clk, inp, out):
+        state = Signal(state_names.IDLE)
+        table = (3, 5, 7, 9)
+
+        @always(clk.posedge)
+        def step():
+            state.next = state_names.RUN
+            if state == state_names.RUN:
+                out.next = table[inp]
+
+        return step
+
+    files = converted(tmp_path, machine, Signal(False), Signal(intbv(0)[2:]), Signal(intbv(0)[4:]))
+    assert "case (inp)" in files["sanger_machine.v"]

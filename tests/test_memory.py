@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 import pytest
-from myhdl import Signal, StopSimulation, block, instance, intbv
+from myhdl import Signal, block, instance, intbv
 
 from hdl.convert import convert
 from hdl.memory import distributed_ram, ram, ram_with_enable
@@ -76,9 +76,16 @@ def test_synthesis_infers_the_memory_and_no_collision_logic(tmp_path, memory, wi
     if memory is ram_with_enable:
         p["read_enable"] = Signal(False)
     design = convert(memory.unelaborated(Signal(False), **p), tmp_path)
-    script = f"read_verilog {' '.join(design.files)}; synth_ecp5 -no-rw-check -top {design.top}; stat"
+    script = f"read_verilog {' '.join(design.files)}; synth_ecp5 -top {design.top}; stat"
     report = subprocess.run(["yosys", "-p", script], capture_output=True, text=True, check=True).stdout
     cells = dict(line.split() for line in report[report.rindex("Number of cells:"):].splitlines()[1:]
                  if len(line.split()) == 2)
     assert int(cells[cell]) == count
     assert "TRELLIS_FF" not in cells
+
+
+def test_reading_the_word_being_written_is_an_error_in_simulation():
+    clk, p = Signal(False), ports(8, 32)
+    with pytest.raises(AssertionError, match="being written"):
+        run(clk, None, [ram_with_enable(clk, read_enable=Signal(True), **{**p, "write_enable": Signal(True)})],
+            until=lambda: False, max_cycles=20)
