@@ -387,6 +387,8 @@ class _Conversion:
         is_reg = memory._driven == "reg"
         for signal in memory.mem:
             element, port = signal._name, self.port_of.get(id(signal))
+            for part in signal._slicesigs:
+                part._setName("Verilog")
             if id(signal) in self.driven_by_child and is_reg:
                 wire = element.strip("\\ ").replace("[", "_").replace("]", "") + "_driven"
                 self.connections[id(signal)] = wire

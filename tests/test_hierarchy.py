@@ -4,12 +4,12 @@ import time
 import warnings
 
 import pytest
-from myhdl import Signal, ToVerilogWarning, always, always_comb, block, enum, instance, intbv
+from myhdl import Signal, ToVerilogWarning, always, always_comb, block, enum, instance, intbv, modbv
 
 from hdl.convert import convert
 from hdl.fifo import fifo
 from hdl.hierarchy import module
-from hdl.stream import Bits, Signed, Stream
+from hdl.stream import AxiStream, Bits, Signed, Stream
 from tests.cosimulation import ENGINES, collect, drive, make, run
 
 
@@ -214,3 +214,57 @@ def test_state_machines_and_tables_in_a_module(tmp_path):
 
     files = converted(tmp_path, machine, Signal(False), Signal(intbv(0)[2:]), Signal(intbv(0)[4:]))
     assert "case (inp)" in files["sanger_machine.v"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_list_may_be_driven_by_processes_ports_and_instances(engine):
+    @module
+    def increment(clk, value, result):              # results wrap: offered data is noise between items
+        @always(clk.posedge)
+        def step():
+            result.next = value + 1
+
+        return step
+
+    @module
+    def gather(clk, inp, out, copy):
+        """Behind an AXI stream: its data, that + 1 from an instance, that + 2 from a process."""
+        parts = [inp.tdata] + [Signal(modbv(0)[8:]) for _ in range(2)]
+        second, third = parts[1], parts[2]
+        low = second(4, 0)
+        total, taken = Signal(intbv(0)[10:]), Signal(False)
+        one_more = increment(clk, inp.tdata, second)
+        doubled = increment(clk, low, copy)
+
+        @always(clk.posedge)
+        def two_more():
+            third.next = parts[0] + 2
+
+        @always_comb
+        def summed():
+            total.next = parts[0] + parts[1] + parts[2]
+
+        @always(clk.posedge)
+        def handshake():
+            taken.next = inp.tvalid and not taken
+
+        @always_comb
+        def outputs():
+            inp.tready.next = taken
+            out.tvalid.next = taken
+            out.tdata.next = total
+            out.tlast.next = inp.tlast
+            out.tuser.next = inp.tuser
+
+        return one_more, doubled, two_more, summed, handshake, outputs
+
+    clk, reset, inp, out = Signal(False), Signal(False), AxiStream(8), AxiStream(10)
+    inp.tdata, copy = Signal(modbv(0)[8:]), Signal(modbv(0)[5:])
+    sent = [{"tdata": i, "tlast": i % 7 == 0, "tuser": i % 3 == 0} for i in range(200)]
+    received = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ToVerilogWarning)
+        dut = make(engine, gather, clk, inp, out, copy)
+    run(clk, reset, [dut, drive(clk, inp, sent, 0.3, seed=5), collect(clk, out, received)],
+        until=lambda: len(received) >= 200)
+    assert received == [{**item, "tdata": 3 * item["tdata"] + 3} for item in sent]
