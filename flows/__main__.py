@@ -1,0 +1,107 @@
+"""Command line: ``python -m flows``."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from golden.config import CONFIGS, ConfigError, named
+
+USAGE_ERROR = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what was wrong in one sentence, without the usage."""
+
+    def error(self, message):
+        print(f"{self.prog}: {message}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+
+
+def _percent(text):
+    value = int(text)
+    if not 0 <= value <= 95:
+        raise argparse.ArgumentTypeError(f"{text} isn't within 0 to 95")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    main = _Parser(prog="python -m flows", description="Sanger: simulation and Verilog of the sparse attention core.")
+    commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name, summary, **options):
+        sub = commands.add_parser(name, help=summary, description=summary, **options)
+        sub.add_argument("--config", default="small", metavar="NAME", help=f"{', '.join(CONFIGS)} (default: %(default)s)")
+        return sub
+
+    simulate = command("simulate", "Run attention heads on the core and compare with the golden model, bit by bit.")
+    simulate.add_argument("head", type=Path, metavar="HEAD.npz",
+                          help="q [n_q,d], k [n_k,d], v [n_k,d], or all with a leading head axis; floats are quantised,"
+                               " int8 is taken as it is (optional q_scale, k_scale, v_scale)")  # fmt: skip
+    simulate.add_argument("--engine", default="golden", choices=("golden", "myhdl", "icarus", "verilator"),
+                          help="default: %(default)s")  # fmt: skip
+    simulate.add_argument("--threshold", type=float, metavar="T", help="keep what is predicted above T (default: 1/n_k)")
+    simulate.add_argument("--causal", action="store_true", help="query i sees keys 0 ... i + n_k - n_q")
+    simulate.add_argument("--no-residual", action="store_true", help="drop the dropped probability, as the paper does")
+    simulate.add_argument("--head", dest="only", type=int, metavar="I", help="only head I of the file")
+    simulate.add_argument("--out", type=Path, metavar="OUT.npz", help="write o (float), o_int (int16) and mask (bool)")
+    simulate.add_argument("--report", type=Path, metavar="REPORT.json", help="write the printed figures as JSON")
+    simulate.add_argument("--waves", type=Path, metavar="FILE", help="write waveforms (VCD; icarus: .fst too)")
+    simulate.add_argument("--stall", type=_percent, default=0, metavar="PERCENT",
+                          help="idle cycles on input and output, at random (default: %(default)s)")  # fmt: skip
+    simulate.add_argument("--seed", type=int, default=1, help="of the stalls (default: %(default)s)")
+
+    verilog = command("verilog", "Convert the core to Verilog, one file a module.")
+    verilog.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
+    return main
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; the exit status is 0, 1 for a wrong result, 2 for bad input."""
+    options = parser().parse_args(arguments)
+    prog = f"python -m flows {options.command}"
+    # Slow imports only now, so that --help and mistakes are answered at once.
+    from flows.heads import InputError
+
+    try:
+        config = named(options.config)
+        if options.command == "verilog":
+            return _verilog(options, config)
+        return _simulate(options, config)
+    except (InputError, ConfigError) as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except OSError as error:
+        print(f"{prog}: {error.filename or ''}: {os.strerror(error.errno) if error.errno else error}", file=sys.stderr)
+        return USAGE_ERROR
+
+
+def _simulate(options, config):
+    from flows.engines import SimulationError
+    from flows.simulate import simulate
+
+    try:
+        exact = simulate(
+            options.head, config, options.engine, options.threshold, options.causal, not options.no_residual,
+            options.only, options.out, options.report, options.waves, options.stall, options.seed,
+        )  # fmt: skip
+    except SimulationError as error:
+        print(f"python -m flows simulate: {error}", file=sys.stderr)
+        return 1
+    return 0 if exact else 1
+
+
+def _verilog(options, config):
+    from flows.verilog import generate
+
+    files = generate(config, options.out)
+    print(f"{len(files)} modules of configuration {config.name} in {options.out}; the top is {files[-1].stem}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,162 @@
+"""Engines that run heads on the core: the golden model, MyHDL, and the converted Verilog in two simulators."""
+
+import hashlib
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edalize.flows.sim import Sim
+
+from flows import stimulus, verilog
+from flows.heads import InputError
+from golden.config import Config
+
+ENGINES = ("golden", "myhdl", "icarus", "verilator")
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build"
+TESTBENCH = ROOT / "hdl" / "testbench.v"
+WAIVERS = ROOT / "flows" / "lint.vlt"
+TOPLEVEL = "sanger_testbench"
+_POLL_SECONDS = 0.5
+
+VERILATOR_OPTIONS = ("--timing", "-O3", "--x-assign fast", "--x-initial fast", "--noassert", "-Wno-fatal", "-Wno-lint",
+                     "-Wno-style", "-Wno-TIMESCALEMOD", "-CFLAGS -O2")  # fmt: skip
+IVERILOG_OPTIONS = ("-g2012",)
+
+
+class SimulationError(RuntimeError):
+    """A simulator failed or hung; the message names the log that says why."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an engine brought back.
+
+    Attributes:
+        beats: of the output stream.
+        counters: the core's own, by name (cycles, rounds, kept, slots, heads, error).
+    """
+
+    beats: list
+    counters: dict
+
+
+def play(
+    engine: str, config: Config, played: stimulus.Stimulus, waves: Path | None = None, stall: int = 0, seed: int = 1,
+    limit: int | None = None, progress: Callable[[int], None] = lambda beats: None,
+) -> Run:  # fmt: skip
+    """Run a stimulus on an engine other than ``golden``.
+
+    Args:
+        stall: percent of cycles in which the input waits, and in which the output isn't taken.
+        seed: of the stalls.
+        limit: cycles after which the run counts as hung.
+        progress: called now and then with the number of beats that came out so far.
+
+    Raises:
+        SimulationError: the simulator failed, or the core hung.
+    """
+    if engine == "myhdl":
+        from flows import myhdl_engine
+
+        return myhdl_engine.play(config, played, waves, stall, seed, limit, progress)
+    return _play_verilog(engine, config, played, waves, stall, seed, limit, progress)
+
+
+def _play_verilog(engine, config, played, waves, stall, seed, limit, progress):
+    if shutil.which({"icarus": "iverilog"}.get(engine, engine)) is None:
+        raise InputError(f"engine {engine} isn't installed; `make tools` installs it")
+    folder = build(engine, config, bool(waves))
+    run_folder = Path(f"{folder}-run-{time.monotonic_ns():x}")
+    played.write(run_folder)
+    try:
+        plusargs = [f"+stall={stall}", f"+seed={seed}"]
+        if limit is not None:
+            plusargs.append(f"+limit={limit}")
+        if waves is not None:
+            plusargs.append(f"+waves={waves.resolve()}")
+        if engine == "icarus":
+            wave_format = ["-fst"] if waves is not None and waves.suffix == ".fst" else []
+            command = ["vvp", "-n", str(folder / "sanger"), *wave_format, *plusargs]
+        else:
+            command = [str(folder / f"V{TOPLEVEL}"), *plusargs]
+        log = run_folder / "log.txt"
+        status = _watch(command, run_folder, log, progress)
+        output, registers = run_folder / stimulus.OUTPUT_FILE, run_folder / stimulus.LOG_FILE
+        text = log.read_text(errors="replace")
+        if "FAIL:" not in text and "PASS:" not in text:
+            kept = BUILD / f"{engine}-failed.log"
+            shutil.copy(log, kept)
+            last = next((line for line in reversed(text.splitlines()) if "hung" in line), f"exit status {status}")
+            raise SimulationError(f"the simulation did not end ({last.strip()}); its log is {kept}")
+        return Run(stimulus.read_beats(output), stimulus.counters(stimulus.read_log(registers)))
+    finally:
+        shutil.rmtree(run_folder, ignore_errors=True)
+
+
+def _watch(command, folder, log, progress):
+    """Run a simulator, telling from the size of its output how far it is."""
+    output = folder / stimulus.OUTPUT_FILE
+    with open(log, "w") as text, subprocess.Popen(command, cwd=folder, stdout=text, stderr=subprocess.STDOUT) as process:
+        try:
+            while True:
+                try:
+                    return process.wait(_POLL_SECONDS)
+                except subprocess.TimeoutExpired:
+                    if output.exists():
+                        with open(output, "rb") as lines:
+                            line = len(lines.readline())
+                        progress(output.stat().st_size // line if line else 0)
+        except BaseException:
+            process.kill()
+            raise
+
+
+_build_lock = threading.Lock()
+
+
+def build(engine: str, config: Config, waves: bool = False) -> Path:
+    """Compile the testbench and the core's Verilog with edalize; once for the same sources.
+
+    Raises:
+        SimulationError: the simulator refused the Verilog.
+    """
+    with _build_lock:
+        generated = BUILD / "verilog" / config.name
+        shutil.rmtree(generated, ignore_errors=True)
+        files = verilog.generate(config, generated)
+        content = hashlib.sha256()
+        for file in [*files, TESTBENCH, Path(__file__)]:
+            content.update(file.read_bytes())
+        folder = BUILD / "simulation" / f"{engine}-{config.name}{'-waves' if waves else ''}-{content.hexdigest()[:12]}"
+        if (folder / "built").exists():
+            return folder
+        folder.mkdir(parents=True, exist_ok=True)
+        edam = {
+            "name": "sanger",
+            "toplevel": TOPLEVEL,
+            "files": [{"name": str(file), "file_type": "verilogSource"} for file in files]
+            + [{"name": str(TESTBENCH), "file_type": "systemVerilogSource"}],
+            "parameters": {"STREAM_BITS": {"datatype": "int", "paramtype": "vlogparam", "default": config.stream_bits}},
+            "flow_options": {
+                "tool": engine,
+                "mode": "binary",
+                "verilator_options": [*VERILATOR_OPTIONS, *(["--trace"] if waves else [])],
+                "iverilog_options": list(IVERILOG_OPTIONS),
+            },
+        }
+        if engine == "icarus":
+            edam["flow_options"] = {key: edam["flow_options"][key] for key in ("tool", "iverilog_options")}
+        else:
+            edam["flow_options"].pop("iverilog_options")
+        Sim(edam, str(folder)).configure()
+        log = folder / "build.log"
+        with open(log, "w") as text:
+            if subprocess.run(["make"], cwd=folder, stdout=text, stderr=subprocess.STDOUT).returncode:
+                raise SimulationError(f"{engine} refused the Verilog; its log is {log}")
+        (folder / "built").touch()
+        return folder

@@ -1,0 +1,85 @@
+"""Figures of a simulation: one function makes the dict that goes to JSON, another prints it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from golden.config import Config
+
+_ERRORS = ("error_vs_dense", "error_vs_masked", "error_vs_float_masked")
+
+
+def simulation(
+    config: Config, engine: str, thresholds: list, heads: list, results: list, distances: list, counters: dict | None,
+    bit_exact: bool, wall_seconds: float,
+) -> dict:  # fmt: skip
+    """The report of a run.
+
+    Figures of several heads: lengths and thresholds are those of the first (all heads of a file share them),
+    density, cycles, rounds and what follows from them count all heads together, errors are means over heads.
+    Cycles and rounds are the core's own counters; the golden engine has rounds, but no cycles.
+
+    Args:
+        thresholds: T of each head.
+        heads: ``flows.heads.Head`` each; results: ``golden.head.Result`` each; distances: ``flows.heads.errors`` each.
+        counters: of the core, or None.
+    """
+    d = config.d
+    kept = int(sum(result.mask.sum() for result in results))
+    pairs = sum(len(head.q) * len(head.k) for head in heads)
+    lanes = config.rows * config.lanes
+    rounds = counters["rounds"] if counters else sum(result.rounds for result in results)
+    cycles = counters["cycles"] if counters else None
+
+    def mean(name):
+        values = [distance[name] for distance in distances]
+        return None if None in values else float(np.mean(values))
+
+    report = {
+        "config": config.name,
+        "engine": engine,
+        "heads": len(heads),
+        "n_q": len(heads[0].q),
+        "n_k": len(heads[0].k),
+        "d": d,
+        "threshold": thresholds[0],
+        "density": kept / pairs,
+        "cycles": cycles,
+        "rounds": rounds,
+        "utilization": kept / (rounds * lanes) if rounds else None,
+        "efficiency": kept * 2 * d / (lanes * cycles) if cycles else None,
+        "speedup_vs_dense": pairs * 2 * d / (lanes * cycles) if cycles else None,
+        "bit_exact": bit_exact,
+        **{name: mean(name) for name in _ERRORS},
+        "wall_seconds": round(wall_seconds, 3),
+    }
+    report["per_head"] = [
+        {"density": float(result.mask.mean()), "rounds": result.rounds, **distance}
+        for result, distance in zip(results, distances)
+    ]
+    return report
+
+
+def write_json(report: dict, path: Path) -> None:
+    """Write a report as JSON."""
+    path.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def print_simulation(report: dict) -> None:
+    """The table of a run."""
+    table = Table(title="Sanger: simulation", show_header=False)
+    for name, value in report.items():
+        if name != "per_head":
+            table.add_row(name, _text(value))
+    Console().print(table)
+
+
+def _text(value):
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
