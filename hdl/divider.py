@@ -48,7 +48,8 @@ def divider(clk, reset, request, result, quotient_bits):
     idle = Signal(True)
     finished = Signal(False)
 
-    limit = 1 << (width + DIGITS)
+    sign = width + DIGITS  # of a difference: its highest bit
+    limit = 1 << sign
     minus_one, minus_two, minus_three = [Signal(intbv(0, min=-limit, max=limit)) for _ in range(radix - 1)]
     digit = Signal(intbv(0)[DIGITS:])
     rest = Signal(intbv(0)[width:])
@@ -61,13 +62,13 @@ def divider(clk, reset, request, result, quotient_bits):
 
     @always_comb
     def next_digit():
-        if minus_three >= 0:
+        if not minus_three[sign]:
             digit.next = 3
             rest.next = minus_three[width:]
-        elif minus_two >= 0:
+        elif not minus_two[sign]:
             digit.next = 2
             rest.next = minus_two[width:]
-        elif minus_one >= 0:
+        elif not minus_one[sign]:
             digit.next = 1
             rest.next = minus_one[width:]
         else:
@@ -121,18 +122,18 @@ def normalize_cycles(width):
 
 
 @block
-def _shift_level(value, shifted, passed, amount):
-    """Shift up by ``amount`` if only zeros fall out, else tell that the value passed as it is."""
-    staying_bits = len(shifted) - amount
+def _shift_level(value, shifted, moved, amount):
+    """Shift up by ``amount`` if only zeros fall out."""
+    staying_bits = len(value) - amount
 
     @always_comb
     def shift():
         if (value >> staying_bits) == 0:
             shifted.next = value << amount
-            passed.next = False
+            moved.next = True
         else:
             shifted.next = value
-            passed.next = True
+            moved.next = False
 
     return shift
 
@@ -151,30 +152,33 @@ def normalize(clk, value, normalized, position):
     """Shift the leading one of an unsigned ``value`` to the top: normalized = value * 2^(width - 1 - position).
 
     value, normalized: of the same width, at least 3 bits. position: of the leading one, clog2(width) bits.
-    Zero gives zeros.
+    Where value is 0, normalized is 0 and position has no meaning.
 
     A pipeline without handshake, one value a cycle; latency ``normalize_cycles``.
     """
     width = len(value)
     levels = clog2(width)
-    full_width = 1 << levels  # so that position is the levels' decisions, one bit each
-    padding = full_width - width
+    highest_minus_places = Signal(modbv(0)[levels:])
 
     parts = []
-    shifted, decisions = value, []
+    shifted, moves = value, []
     for level in range(levels):
-        unshifted, shifted, passed = shifted, Signal(intbv(0)[full_width:]), Signal(False)
-        parts.append(_shift_level(unshifted, shifted, passed, amount=full_width >> (level + 1)))
-        decisions.append(passed)
+        unshifted, shifted, moved = shifted, Signal(intbv(0)[width:]), Signal(False)
+        parts.append(_shift_level(unshifted, shifted, moved, amount=1 << (levels - 1 - level)))
+        moves.append(moved)
         if (level + 1) % LEVELS == 0 or level + 1 == levels:
-            combinational = [shifted, *decisions]
-            shifted, decisions = Signal(intbv(0)[full_width:]), [Signal(False) for _ in decisions]
-            parts += [_register(clk, *pair) for pair in zip(combinational, [shifted, *decisions], strict=True)]
-    decision = ConcatSignal(*decisions)
+            combinational = [shifted, *moves]
+            shifted, moves = Signal(intbv(0)[width:]), [Signal(False) for _ in moves]
+            parts += [_register(clk, *pair) for pair in zip(combinational, [shifted, *moves], strict=True)]
+    places = ConcatSignal(*moves)
+
+    @always_comb
+    def subtract():
+        highest_minus_places.next = width - 1 - places
 
     @always_comb
     def outputs():
-        normalized.next = shifted >> padding
-        position.next = decision
+        normalized.next = shifted
+        position.next = highest_minus_places
 
-    return parts, outputs
+    return parts, subtract, outputs

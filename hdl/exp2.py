@@ -16,21 +16,26 @@ PROBABILITY_CYCLES = 2
 """Latency of ``probability``."""
 
 
+# Two bits of the shift are in the table: five index bits cost hardly more look-up tables than three.
+_FINE_BITS = 2
+_WEIGHT_TABLE = tuple(entry >> places for places in range(1 << _FINE_BITS) for entry in WEIGHT_TABLE)
+
+
 @module
 def weight(clk, distance, power):
     """Predicted exponential 2^-distance, truncated; latency ``WEIGHT_CYCLES``.
 
-    distance: unsigned, log2 units with 3 fraction bits, any width.
+    distance: unsigned, log2 units with 3 fraction bits, any width from 6 bits.
     power: unsigned with 16 fraction bits (17 bits), 1.0 = 65536.
     """
-    steps = len(WEIGHT_TABLE)
+    index_bits = PREDICTED_FRACTION + _FINE_BITS
     entry = Signal(intbv(0)[WEIGHT_FRACTION + 1 :])
     places = Signal(intbv(0)[len(distance) - PREDICTED_FRACTION :])
 
     @always(clk.posedge)
     def lookup():
-        entry.next = WEIGHT_TABLE[distance[PREDICTED_FRACTION:]]
-        places.next = distance >> PREDICTED_FRACTION
+        entry.next = _WEIGHT_TABLE[distance[index_bits:]]
+        places.next = (distance >> index_bits) << _FINE_BITS
 
     @always(clk.posedge)
     def shift():
