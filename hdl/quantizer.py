@@ -1,0 +1,286 @@
+"""The row-scaled low-bit quantizer: int8 rows to levels and exponents (golden twin: golden/quantizer.py)."""
+
+from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
+
+from golden.config import OPERAND_BITS, clog2
+from hdl.fifo import fifo
+from hdl.hierarchy import module
+from hdl.stream import Bits, Flag, Stream
+
+HOLD_SLACK = 8  # beats beyond a row that the hold-back memory takes, so that finding an exponent never stalls it
+
+
+def _places(config):
+    """Fields that go through unchanged."""
+    return dict(
+        predict_dims=Bits(config.predict_dims_bits),
+        last=Flag(),
+        marker=Flag(),
+        query=Flag(),
+        key_set=Flag(),
+        index=Bits(config.key_bits),
+        count=Bits(clog2(config.predict_queries) + 1),
+        head_last=Flag(),
+    )
+
+
+def rows_stream(config):
+    """The stream ``rows`` of docs/architecture.md."""
+    return Stream(data=Bits(config.stream_bits), **_places(config))
+
+
+def levels_stream(config):
+    """The stream ``levels`` of docs/architecture.md."""
+    return Stream(
+        levels=Bits(config.stream_bytes * config.prediction_bits),
+        exponent=Bits(config.exponent_bits),
+        **_places(config),
+    )
+
+
+@block
+def magnitude_of(operand_word, used, operand, negative, magnitude, reach):
+    """|x|, or 0 where ``used`` is 0, and what it asks of the row's exponent (combinational; no carry chains).
+
+    ``operand_word``: x in two's complement. ``reach``: bit e is 1 only if |x| > 2^e, and always for the largest such e.
+    """
+    sign = OPERAND_BITS - 1
+
+    @always_comb
+    def name_operand():
+        operand.next = operand_word
+
+    @always_comb
+    def negate():
+        lower = False  # whether any lower bit of x is 1; so it is then of -x
+        negative.next = operand[sign]
+        for i in range(OPERAND_BITS):
+            magnitude.next[i] = used and (operand[i] != (operand[sign] and lower))
+            lower = lower or operand[i]
+
+    @always_comb
+    def compare():
+        lower = False
+        for i in range(OPERAND_BITS - 1):
+            reach.next[i] = magnitude[i + 1] or (magnitude[i] and lower)
+            lower = lower or magnitude[i]
+
+    return name_operand, negate, compare
+
+
+@block
+def level_of(clk, enable, negative, magnitude, exponent, level, bits):
+    """The rounded level, sign on top of its magnitude (two cycles)."""
+    shifted = Signal(intbv(0)[OPERAND_BITS + bits :])
+    scaled = Signal(intbv(0)[bits + 1 :])  # with one fraction bit; at most 2^bits, as a magnitude is at most 2^exponent
+    scaled_negative = Signal(False)
+    rounded = Signal(intbv(0)[bits - 1 :])
+    mask = (2 << bits) - 1
+    sign_bit = 1 << (bits - 1)
+    half_up = tuple(min((twice + 1) >> 1, sign_bit - 1) for twice in range(2 << bits))
+
+    @always_comb
+    def align():
+        shifted.next = magnitude << bits
+
+    @always(clk.posedge)
+    def scale():
+        if enable:
+            scaled.next = (shifted >> exponent) & mask
+            scaled_negative.next = negative
+
+    @always_comb
+    def round_half_up():
+        rounded.next = half_up[scaled]
+
+    @always(clk.posedge)
+    def sign():
+        if enable:
+            if scaled_negative and rounded != 0:
+                level.next = rounded | sign_bit
+            else:
+                level.next = rounded
+
+    return align, scale, round_half_up, sign
+
+
+@block
+def places_register(clk, enable, source, target):
+    @always(clk.posedge)
+    def places():
+        if enable:
+            target.predict_dims.next = source.predict_dims
+            target.last.next = source.last
+            target.marker.next = source.marker
+            target.query.next = source.query
+            target.key_set.next = source.key_set
+            target.index.next = source.index
+            target.count.next = source.count
+            target.head_last.next = source.head_last
+
+    return places
+
+
+@module
+def quantizer(clk, reset, rows, levels, config):
+    """Levels and exponents of the rows, in order, markers in their places.
+
+    ``rows``, ``levels``: the streams of docs/architecture.md (``rows_stream``, ``levels_stream``); one beat a cycle.
+    A level of 0 has the sign 0. A row's exponent needs its whole row, so its beats wait in a memory: a row leaves
+    6 cycles after its last beat came, then a beat a cycle; a marker leaves 5 cycles after it came, behind the row
+    before it.
+    """
+    width = config.stream_bytes
+    bits = config.prediction_bits
+    depth = 1 << clog2(config.row_beats + HOLD_SLACK)
+    operand_slices = [rows.data(OPERAND_BITS * (i + 1), OPERAND_BITS * i) for i in range(width)]
+
+    # Operands beyond predict_dims count as 0.
+    beat = Signal(intbv(0, min=0, max=max(2, config.row_beats)))
+    dims_in_beat = Signal(intbv(0, min=0, max=width + 1))
+    used = Signal(intbv(0)[width:])
+    lowest = tuple((1 << count) - 1 for count in range(width + 1))
+    width_bits = clog2(width)
+
+    @always_comb
+    def limit():
+        if beat < (rows.predict_dims >> width_bits):
+            dims_in_beat.next = width
+        elif beat == (rows.predict_dims >> width_bits):
+            dims_in_beat.next = rows.predict_dims & (width - 1)
+        else:
+            dims_in_beat.next = 0
+
+    @always_comb
+    def mark_used():
+        used.next = lowest[dims_in_beat]
+
+    # Sign and magnitude, and what a beat asks of its row's exponent.
+    operands = [Signal(intbv(0)[OPERAND_BITS:]) for _ in range(width)]
+    negatives = [Signal(False) for _ in range(width)]
+    magnitudes = [Signal(intbv(0)[OPERAND_BITS:]) for _ in range(width)]
+    reaches = [Signal(intbv(0)[OPERAND_BITS - 1 :]) for _ in range(width)]
+    negative_word = ConcatSignal(*reversed(negatives))
+    magnitude_word = ConcatSignal(*reversed(magnitudes))
+    split_fields = dict(negatives=Bits(width), magnitudes=Bits(width * OPERAND_BITS), **_places(config))
+    split, held = Stream(**split_fields), Stream(**split_fields)
+    beat_reach = Signal(intbv(0)[OPERAND_BITS - 1 :])
+    splitters = [
+        magnitude_of(operand_slices[i], used(i), operands[i], negatives[i], magnitudes[i], reaches[i])
+        for i in range(width)
+    ]
+
+    @always_comb
+    def accept():
+        rows.ready.next = split.ready or not split.valid
+
+    @always(clk.posedge)
+    def split_control():
+        if reset:
+            split.valid.next = False
+            beat.next = 0
+        elif rows.ready:
+            split.valid.next = rows.valid
+            if rows.valid and not rows.marker:
+                if rows.last:
+                    beat.next = 0
+                else:
+                    beat.next = beat + 1
+
+    @always(clk.posedge)
+    def split_beats():
+        if rows.ready:
+            split.negatives.next = negative_word
+            split.magnitudes.next = magnitude_word
+
+    @always(clk.posedge)
+    def reach_of_beat():
+        if rows.ready:
+            together = intbv(0)[OPERAND_BITS - 1 :]
+            for i in range(width):
+                together[:] = together | reaches[i]
+            beat_reach.next = together
+
+    split_places = places_register(clk, rows.ready, rows, split)
+    hold = fifo(clk, reset, split, held, depth=depth)
+
+    # The exponent of a row.
+    found = Stream(exponent=Bits(config.exponent_bits))
+    exponents = Stream(exponent=Bits(config.exponent_bits))
+    row_reach = Signal(intbv(0)[OPERAND_BITS - 1 :])
+    row_continues = Signal(False)
+
+    @always(clk.posedge)
+    def reach_of_row():
+        found.valid.next = False
+        if reset:
+            row_continues.next = False
+        elif split.valid and split.ready and not split.marker:
+            found.valid.next = split.last
+            row_continues.next = not split.last
+            if row_continues:
+                row_reach.next = row_reach | beat_reach
+            else:
+                row_reach.next = beat_reach
+
+    @always_comb
+    def exponent_of_row():
+        found.exponent.next = 0
+        for i in range(OPERAND_BITS - 1):
+            if row_reach[i]:
+                found.exponent.next = i + 1
+
+    # Never full: an exponent leaves with the last beat of its row, and came after it.
+    exponent_queue = fifo(clk, reset, found, exponents, depth=depth)
+
+    # Scaling and rounding: two stages that move together.
+    advance = Signal(False)
+    enter = Signal(False)
+    scaled = Stream(exponent=Bits(config.exponent_bits), **_places(config))
+    level_codes = [Signal(intbv(0)[bits:]) for _ in range(width)]
+    level_word = ConcatSignal(*reversed(level_codes))
+    levelers = [
+        level_of(
+            clk, advance, held.negatives(i), held.magnitudes(OPERAND_BITS * (i + 1), OPERAND_BITS * i),
+            exponents.exponent, level_codes[i], bits,
+        )
+        for i in range(width)
+    ]  # fmt: skip
+
+    @always_comb
+    def release():
+        advance.next = levels.ready or not levels.valid
+        enter.next = held.valid and (held.marker or exponents.valid)
+
+    @always_comb
+    def take():
+        held.ready.next = advance and (held.marker or exponents.valid)
+        exponents.ready.next = advance and held.valid and held.last and not held.marker
+
+    @always(clk.posedge)
+    def level_control():
+        if reset:
+            scaled.valid.next = False
+            levels.valid.next = False
+        elif advance:
+            scaled.valid.next = enter
+            levels.valid.next = scaled.valid
+
+    @always(clk.posedge)
+    def level_exponents():
+        if advance:
+            scaled.exponent.next = exponents.exponent
+            levels.exponent.next = scaled.exponent
+
+    @always_comb
+    def level_beats():
+        levels.levels.next = level_word
+
+    scaled_places = places_register(clk, advance, held, scaled)
+    level_places = places_register(clk, advance, scaled, levels)
+
+    return (
+        limit, mark_used, splitters, accept, split_control, split_beats, reach_of_beat, split_places, hold, reach_of_row,
+        exponent_of_row, exponent_queue, levelers, release, take, level_control, level_exponents, level_beats,
+        scaled_places, level_places,
+    )  # fmt: skip
