@@ -1,4 +1,4 @@
-"""The register map for people and for C: `docs/registers.md` and `sw/sanger_registers.h`, out of `golden/registers.rdl`."""
+"""The register map for people and for C, out of `golden/registers.rdl`: `docs/registers.md`, `sw/sanger_registers.h`."""
 
 import re
 import tempfile

@@ -12,9 +12,25 @@ from pathlib import Path
 from systemrdl import RDLCompiler
 from systemrdl.node import AddrmapNode, FieldNode, RegfileNode, RegNode
 
+from golden.config import FACTOR_SHIFT_BITS, LENGTH_BITS, MANTISSA_BITS, THRESHOLD_FRACTION, Config
+
 RDL_FILE = Path(__file__).with_name("registers.rdl")
 
 WORD_BYTES = 4
+WORD_BITS = 8 * WORD_BYTES
+
+# The descriptor's parts and the fields that hold them.
+DESCRIPTOR_FIELDS = {
+    "n_q": "N_Q.value",
+    "n_k": "N_K.value",
+    "mantissa": "FACTOR.mantissa",
+    "shift": "FACTOR.shift",
+    "threshold": "THRESHOLD.value",
+    "causal": "FLAGS.causal",
+    "residual": "FLAGS.residual",
+    "predict_dims": "PREDICT_DIMS.value",
+    "mode": "MODE.value",
+}
 
 
 @dataclass(frozen=True)
@@ -94,9 +110,6 @@ class RegisterMap:
         """Names of the counters (pairs of a low and a high word), in the order of their addresses."""
         return tuple(path.removesuffix(".LO") for path in self.registers if path.endswith(".LO"))
 
-    def counter_bits(self, counter):
-        return sum(self[f"{counter}.{half}"].fields[0].width for half in ("LO", "HI"))
-
 
 def compile_rdl(path=RDL_FILE):
     """The elaborated root node, as the PeakRDL exporters take it."""
@@ -132,8 +145,8 @@ def _path(node, top):
 def _registers(node):
     for child in node.children(unroll=True):
         if isinstance(child, RegNode):
-            if child.get_property("regwidth") != 8 * WORD_BYTES:
-                raise ValueError(f"{child.get_path()}: a register has {8 * WORD_BYTES} bits")
+            if child.get_property("regwidth") != WORD_BITS:
+                raise ValueError(f"{child.get_path()}: a register has {WORD_BITS} bits")
             yield child
         elif isinstance(child, (RegfileNode, AddrmapNode)):
             yield from _registers(child)
@@ -163,3 +176,58 @@ REGISTER_MAP = read_map()
 ErrorCode = REGISTER_MAP.enums["error_code"]
 ArrayOrganisation = REGISTER_MAP.enums["array_organisation"]
 HeadMode = REGISTER_MAP.enums["head_mode"]
+
+COUNTER_HIGH_BITS = REGISTER_MAP[f"{REGISTER_MAP.counters[0]}.HI"].fields[0].width
+
+
+def counter_steps(config: Config) -> dict:
+    """The most that each counter grows in a cycle, by name, in the order of their addresses."""
+    slots = config.rows * config.lanes
+    moves = 2 * config.rows * config.tile_keys  # query and column registers of every row
+    steps = {
+        "KEPT": slots,
+        "SLOTS": slots,
+        "MULTIPLICATIONS": slots,
+        "REGISTER_MOVES": moves,
+        "IDLE_SLOTS": slots,
+    }
+    return {counter: steps.get(counter, 1) for counter in REGISTER_MAP.counters}
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """The settings of one head as software writes them: any numbers that fit the registers' fields."""
+
+    n_q: int
+    n_k: int
+    mantissa: int
+    shift: int
+    threshold: int
+    causal: int
+    residual: int
+    predict_dims: int
+    mode: int
+
+    def fault(self, config: Config) -> ErrorCode:
+        """What is wrong with the descriptor by itself (the first in this order), or `NONE`."""
+        if self.mode not in (HeadMode.KEYS_VALUES_QUERIES, HeadMode.QUERIES):
+            return ErrorCode.BAD_MODE
+        if not (1 <= self.n_q < 1 << LENGTH_BITS and 1 <= self.n_k <= config.max_keys):
+            return ErrorCode.BAD_LENGTH
+        if self.causal and self.n_q > self.n_k:
+            return ErrorCode.BAD_LENGTH
+        if not self.mantissa >> (MANTISSA_BITS - 1) or self.shift >= 1 << FACTOR_SHIFT_BITS:
+            return ErrorCode.BAD_FACTOR
+        if self.threshold > 1 << THRESHOLD_FRACTION:
+            return ErrorCode.BAD_THRESHOLD
+        if not 1 <= self.predict_dims <= config.d:
+            return ErrorCode.BAD_PREDICT_DIMS
+        return ErrorCode.NONE
+
+    def words(self) -> dict:
+        """What to write to which register (by path), `COMMIT` aside."""
+        words = {}
+        for part, path in DESCRIPTOR_FIELDS.items():
+            register = path.partition(".")[0]
+            words[register] = words.get(register, 0) | getattr(self, part) << REGISTER_MAP.fields[path].lsb
+        return words

@@ -1,0 +1,170 @@
+"""Event counters: many wide counters for the price of one wide adder.
+
+Each counter has a narrow accumulator; a sweep empties one accumulator a cycle into its word of a memory.
+"""
+
+from myhdl import Signal, always, always_comb, block, instances, intbv
+from myhdl._Signal import Constant
+
+from golden.config import clog2
+from golden.registers import COUNTER_HIGH_BITS, REGISTER_MAP, WORD_BITS, counter_steps
+from hdl.hierarchy import module
+from hdl.memory import distributed_ram
+
+
+class Events:
+    """What happened in a cycle: one number a counter, named like it in lower case (`events.kept`).
+
+    Args:
+        config: build parameters; they bound the numbers (`golden.registers.counter_steps`).
+    """
+
+    def __init__(self, config):
+        for counter, most in counter_steps(config).items():
+            setattr(self, counter.lower(), Signal(intbv(0)[most.bit_length() :]))
+
+
+class CounterRead:
+    """A read of half a counter: `request` stays until `done`, which lasts one cycle and comes with `value`.
+
+    clock:    /-\\_/-\\_/-\\_/-\\_/-\\_
+    request:  _/-----------\\_______
+    done:     _________/---\\_______
+    """
+
+    def __init__(self):
+        self.request = Signal(False)
+        self.index = Signal(intbv(0)[clog2(len(REGISTER_MAP.counters)) :])
+        self.high = Signal(False)
+        self.done = Signal(False)
+        self.value = Signal(intbv(0)[WORD_BITS:])
+
+
+@block
+def accumulator(clk, reset, step, clear, enable, taken, total):
+    """`total` of the steps since it was last taken."""
+
+    @always(clk.posedge)
+    def accumulate():
+        if reset or clear:
+            total.next = 0
+        elif taken and enable:
+            total.next = step
+        elif taken:
+            total.next = 0
+        elif enable:
+            total.next = total + step
+
+    return accumulate
+
+
+@block
+def copy(source, target):
+    @always_comb
+    def drive():
+        target.next = source
+
+    return drive
+
+
+@block
+def is_number(index, number, flag):
+    @always_comb
+    def compare():
+        flag.next = index == number
+
+    return compare
+
+
+@module
+def counters(clk, reset, events, read, clear, enable, config, low_bits=WORD_BITS, high_bits=COUNTER_HIGH_BITS):
+    """Counts `events` while `enable`; `clear` (one cycle) makes every counter 0, events of that cycle are lost.
+
+    Reading the low half answers within one sweep (as many cycles as there are counters, and two), with a value that is
+    exact at one of those cycles, and keeps the high half of the same cycle for later reads of it. A high half that was
+    never taken reads 0.
+
+    Args:
+        low_bits, high_bits: the two halves of a counter; together they wrap.
+    """
+    steps = counter_steps(config)
+    count = len(steps)
+    bits = low_bits + high_bits
+    all_void = (1 << count) - 1
+    bounds = [most * count for most in steps.values()]
+    accumulated_bits = max(bounds).bit_length()
+
+    index = Signal(intbv(0)[clog2(count) :])
+    accumulated = [Signal(intbv(0)[accumulated_bits:]) for _ in range(count)]
+    parts = []
+    for number, (counter, bound) in enumerate(zip(steps, bounds)):
+        taken = Signal(False)
+        total = Signal(intbv(0)[bound.bit_length() :])
+        step = getattr(events, counter.lower())
+        parts.append(is_number(index, number, taken))
+        parts.append(accumulator(clk, reset, step, clear, enable, taken, total))
+        parts.append(copy(total, accumulated[number]))
+
+    # A word of the memories counts as 0 until it is written after a clear: they have no reset.
+    void = Signal(intbv(all_void)[count:])
+    high_void = Signal(intbv(all_void)[count:])
+
+    always_on = Constant(True)
+    stored = Signal(intbv(0)[bits:])
+    swept_index = Signal(intbv(0)[clog2(count) :])
+    swept_steps = Signal(intbv(0)[accumulated_bits:])
+    swept_value = Signal(intbv(0)[bits:])
+    total_value = Signal(intbv(0)[bits + 1 :])
+    value = Signal(intbv(0)[bits:])
+    value_high = Signal(intbv(0)[high_bits:])
+    take_high = Signal(False)
+    stored_high = Signal(intbv(0)[high_bits:])
+
+    memory = distributed_ram(clk, always_on, swept_index, value, index, stored, depth=count)
+    high_memory = distributed_ram(clk, take_high, swept_index, value_high, read.index, stored_high, depth=count)
+
+    @always(clk.posedge)
+    def sweep():
+        if reset or index == count - 1:
+            index.next = 0
+        else:
+            index.next = index + 1
+        swept_index.next = index
+        swept_steps.next = accumulated[index]
+        if void[index]:
+            swept_value.next = 0
+        else:
+            swept_value.next = stored
+        if reset or clear:
+            void.next = all_void
+        else:
+            void.next[index] = False
+
+    @always_comb
+    def add():
+        total_value.next = swept_value + swept_steps
+
+    @always_comb
+    def split():
+        value.next = total_value[bits:]
+        value_high.next = total_value[bits:low_bits]
+        take_high.next = read.request and not read.done and not read.high and swept_index == read.index
+
+    @always(clk.posedge)
+    def answer():
+        read.done.next = False
+        if read.request and not read.done and read.high:
+            read.done.next = not reset
+            if high_void[read.index]:
+                read.value.next = 0
+            else:
+                read.value.next = stored_high
+        elif take_high:
+            read.done.next = not reset
+            read.value.next = value[low_bits:]
+        if reset or clear:
+            high_void.next = all_void
+        elif take_high:
+            high_void.next[swept_index] = False
+
+    return instances()
