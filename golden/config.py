@@ -42,12 +42,16 @@ class Config:
 
     Attributes:
         name: the configuration's name, as flags and reports show it.
-        array: organisation of the PE array: ``tiled``.
-        rows: H, PE rows; row r owns queries r, r + H, ... of a block.
-        slots: G, queries of one row in a block; a block is H * G queries.
-        lanes: N, PEs of a row.
-        tile_keys: W, keys of a tile.
-        span: lane j reads tile columns c with c mod N in {j - span + 1 ... j} (cyclic); N is the full connection.
+        array: organisation of the PE array: ``tiled`` or ``banked``.
+        rows: H, PE rows (tiled: row r owns queries r, r + H, ... of a block) or clusters (banked).
+        lanes: N, lanes of a row or cluster; banked: lane j owns the keys k with k mod N = j.
+        tile_keys: W, keys of a tile; banked: of a word of the bitmap.
+        slots: G, queries of one row in a block of H * G queries (tiled), or in flight in a cluster (banked).
+        span: lane j reads tile columns c with c mod N in {j - span + 1 ... j} (cyclic); N is the full connection
+            (tiled only).
+        lane_width: M, multipliers of a lane (banked only; 1 otherwise).
+        ring_groups: groups of queries whose bitmaps and rows wait for the array (banked only).
+        output_ring: queries between dispatch and the normalizer (banked only).
         d: dimensions of a head.
         max_keys: the longest ``n_k``.
         stream_bits: width of the AXI4-Stream ports.
@@ -73,6 +77,9 @@ class Config:
     drain_rows: int
     prediction_bits: int = 4
     array: str = "tiled"
+    lane_width: int = 1
+    ring_groups: int = 1
+    output_ring: int = 1
 
     def __post_init__(self):
         def require(condition, sentence):
@@ -86,7 +93,9 @@ class Config:
         require(2 <= self.prediction_bits <= 8, f"prediction_bits is {self.prediction_bits}, but must be 2 to 8")
         require(self.span <= self.lanes, f"span is {self.span}, but must be at most lanes ({self.lanes})")
         require(self.d >= 16 and self.d & (self.d - 1) == 0, f"d is {self.d}, but must be a power of two from 16")
-        for name in ("rows", "slots", "lanes", "tile_keys", "max_keys", "predict_queries", "predict_keys", "drain_rows"):
+        powers = ["rows", "slots", "lanes", "tile_keys", "max_keys", "predict_keys", "drain_rows"]
+        powers += ["predict_queries"] if self.array == "tiled" else ["lane_width", "ring_groups", "output_ring"]
+        for name in powers:
             require(self._power_of_two(name), f"{name} is {getattr(self, name)}, but must be a power of two")
         for large, small in (
             ("tile_keys", "lanes"),
@@ -95,15 +104,17 @@ class Config:
             ("max_keys", "tile_keys"),
             ("d", "stream_bytes"),
             ("stream_bytes", "predict_width"),
-            ("block_queries", "predict_queries"),
             ("predict_queries", "softmax_lanes"),
-            ("rows", "softmax_lanes"),
-            ("rows", "drain_rows"),
+            *ORGANISATION_MULTIPLES[self.array],
         ):
             require(
                 getattr(self, large) % getattr(self, small) == 0,
                 f"{large} ({getattr(self, large)}) must be a multiple of {small} ({getattr(self, small)})",
             )
+        if self.array == "banked":
+            require(self.slot_cycles >= 4, f"d / lane_width is {self.slot_cycles}, but must be at least 4")
+        else:
+            require(self.lane_width == 1, f"lane_width is {self.lane_width}, but is 1 unless the array is banked")
         require(self.stream_bits in (64, 128, 256, 512), f"stream_bits is {self.stream_bits}, but must be 64 to 512")
 
     def _power_of_two(self, name):
@@ -131,6 +142,21 @@ class Config:
     @property
     def block_queries(self) -> int:
         return self.rows * self.slots
+
+    @property
+    def multipliers(self) -> int:
+        """Of the array."""
+        return self.rows * self.lanes * self.lane_width
+
+    @property
+    def slot_cycles(self) -> int:
+        """Cycles in which a banked lane makes a score, or adds a value."""
+        return self.d // self.lane_width
+
+    @property
+    def lane_keys(self) -> int:
+        """Keys that a banked lane owns at most."""
+        return self.max_keys // self.lanes
 
     @property
     def max_tiles(self) -> int:
@@ -255,17 +281,30 @@ class Config:
         return self.predict_queries * self.predict_keys * self.predict_width
 
 
-ARRAYS = ("tiled",)
+ARRAYS = ("tiled", "banked")
+ORGANISATION_MULTIPLES = {
+    "tiled": (("block_queries", "predict_queries"), ("rows", "softmax_lanes"), ("rows", "drain_rows")),
+    "banked": (("d", "lane_width"), ("stream_bytes", "lane_width"), ("output_ring", "drain_rows")),
+}
+"""(larger, smaller): build parameters of which the first must be a multiple of the second."""
+
+_TILED = dict(span=4, d=32, max_keys=512, stream_bits=128, predict_queries=8, predict_keys=8, predict_width=4,
+              softmax_lanes=1, drain_rows=4)  # fmt: skip
+_BANKED = dict(array="banked", span=1, tile_keys=64, lane_width=4, max_keys=512, stream_bits=128, predict_queries=12,
+               predict_keys=8, predict_width=4, softmax_lanes=3, drain_rows=2, ring_groups=32, output_ring=64)  # fmt: skip
 
 CONFIGS = {
     config.name: config
     for config in (
+        Config("tiny_banked", array="banked", rows=2, slots=2, lanes=2, lane_width=2, tile_keys=16, span=1, d=16, max_keys=64,
+               stream_bits=64, predict_queries=3, predict_keys=4, predict_width=2, softmax_lanes=1, drain_rows=2,
+               ring_groups=4, output_ring=8),
+        Config("small_banked", rows=8, slots=4, lanes=4, d=32, **_BANKED),
+        Config("bert_banked", rows=4, slots=8, lanes=8, d=64, **_BANKED),
         Config("tiny", rows=2, slots=4, lanes=4, tile_keys=16, span=2, d=16, max_keys=64, stream_bits=64,
                predict_queries=2, predict_keys=4, predict_width=2, softmax_lanes=1, drain_rows=2),
-        Config("small", rows=8, slots=8, lanes=16, tile_keys=64, span=4, d=32, max_keys=512, stream_bits=128,
-               predict_queries=8, predict_keys=8, predict_width=4, softmax_lanes=1, drain_rows=4),
-        Config("bert", rows=8, slots=8, lanes=16, tile_keys=64, span=4, d=64, max_keys=512, stream_bits=128,
-               predict_queries=8, predict_keys=8, predict_width=4, softmax_lanes=1, drain_rows=4),
+        Config("small", rows=8, slots=8, lanes=16, tile_keys=64, **_TILED),
+        Config("bert", rows=8, slots=8, lanes=16, tile_keys=64, **{**_TILED, "d": 64}),
         Config("paper", rows=64, slots=8, lanes=16, tile_keys=64, span=16, d=64, max_keys=512, stream_bits=128,
                predict_queries=32, predict_keys=8, predict_width=8, softmax_lanes=4, drain_rows=8),
     )

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden import comparator, normalizer, predictor, quantizer, tiled
+from golden import banked, comparator, normalizer, predictor, quantizer, tiled
 from golden.config import FACTOR_SHIFT_BITS, KEPT_FRACTION, LENGTH_BITS, MANTISSA_BITS, THRESHOLD_FRACTION, Config
+
+
+ARRAYS = {"tiled": tiled, "banked": banked}
 
 
 class HeadError(ValueError):
@@ -41,13 +44,13 @@ class Result:
     output: int16 [n_q, d], 8 fraction bits in units of V's scale.
     mask: bool [n_q, n_k], the kept keys.
     kept: int64 [n_q], 1 - rho with 16 fraction bits.
-    rounds: rounds of the array.
+    rounds: rounds of the array; None where its organisation has none.
     """
 
     output: np.ndarray
     mask: np.ndarray
     kept: np.ndarray
-    rounds: int
+    rounds: int | None
 
 
 def threshold_bits(threshold: float) -> int:
@@ -106,7 +109,7 @@ def run(q: np.ndarray, k: np.ndarray, v: np.ndarray, settings: Settings, config:
     check(q, k, v, settings, config)
     visible = visible_keys(len(q), len(k), settings.causal)
     mask, kept = predict_mask(q, k, settings, config)
-    sums = tiled.attend(q, k, v, mask, settings.mantissa, settings.shift, config)
+    sums = ARRAYS[config.array].attend(q, k, v, mask, settings.mantissa, settings.shift, config)
     value_sum = v.astype(np.int64).cumsum(axis=0)[visible - 1]
     used = kept if settings.residual else np.full_like(kept, 1 << KEPT_FRACTION)
     output = normalizer.normalize(sums.numerator, sums.denominator, value_sum, visible, used)
