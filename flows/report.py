@@ -30,7 +30,7 @@ def simulation(
     d = config.d
     kept = int(sum(result.mask.sum() for result in results))
     pairs = sum(len(head.q) * len(head.k) for head in heads)
-    lanes = config.rows * config.lanes
+    lanes = config.multipliers
     rounds = counters["rounds"] if counters else sum(result.rounds for result in results)
     cycles = counters["cycles"] if counters else None
 
