@@ -1,0 +1,442 @@
+"""The packer: words of a tile's bitmap to sub-rows of at most one key a lane (golden twin: golden/packer.py).
+
+`packer` is the lookaside or the full one, as the configuration says; `docs/packer.md` has the reasons and the proof.
+"""
+
+from myhdl import Signal, always, always_comb, block, enum, intbv, modbv
+
+from golden.config import clog2
+from hdl.hierarchy import module
+from hdl.tiled.work import address_bits
+
+Lookaside = enum("IDLE", "SETTLE", "COUNTED", "CHOOSE", "BEGIN", "DROP", "ASSIGN", "END")
+Full = enum("IDLE", "COUNT", "DIVIDE", "RELOAD", "ASSIGN", "END")
+
+
+@block
+def packer(clk, reset, words, placements, config):
+    """The packer for the connection of this configuration; both have the same interfaces.
+
+    Args:
+        words: stream (`hdl.tiled.work.words_stream`) of bitmap words, never 0, and end-of-tile marks.
+        placements: to the work queue (`hdl.tiled.work.Placements`).
+    """
+    if config.full_connection:
+        return full_packer(clk, reset, words, placements, config)
+    return lookaside_packer(clk, reset, words, placements, config)
+
+
+@module
+def settle(clk, load, counted, count, needed, carried, missing, config):
+    """How many sub-rows a word needs, and how many keys are carried over the end of the ring of lanes.
+
+    For each number of sub-rows R at once, keys wait in a queue around the ring: c = max(0, c + count - R). R is
+    impossible if there are more than R * N keys in all, or if ever a key waits for more than `span` - 1 lanes.
+
+    Args:
+        load: a new word begins.
+        counted, count: keys of the next class, in order, once around the ring or twice.
+        needed: the least R that isn't impossible, and `carried`: its c; combinational, as of the counts so far. Final
+            after one trip if `carried` is 0, else after two.
+        missing: how many keys of the last `span` - 1 classes aren't carried (combinational).
+    """
+    lanes, elements = config.lanes, config.max_sub_rows
+    count_bits, carried_bits, total_bits = len(count), len(carried), clog2(config.tile_keys + 1)
+    line_bits = (config.span - 1) * count_bits
+    line_mask, carried_mask = (1 << line_bits) - 1, (1 << carried_bits) - 1
+    oldest = line_bits - count_bits
+
+    waiting = [Signal(intbv(0)[carried_bits:]) for _ in range(elements)]  # by R; no R = 0
+    impossible = [Signal(False) for _ in range(elements)]
+    total = Signal(intbv(0)[total_bits:])
+    recent = Signal(intbv(0)[carried_bits:])  # keys of the last span - 1 classes
+    line = Signal(intbv(0)[max(1, line_bits) :])  # their counts, the latest lowest
+    position = Signal(modbv(0)[clog2(lanes) + 1 :])
+
+    @always(clk.posedge)
+    def queues():
+        for sub_rows in range(1, elements):
+            if load:
+                waiting[sub_rows].next = 0
+                impossible[sub_rows].next = False
+            else:
+                if counted and waiting[sub_rows] + count < sub_rows:
+                    waiting[sub_rows].next = 0
+                elif counted:
+                    # once impossible, it may wrap
+                    waiting[sub_rows].next = (waiting[sub_rows] + count - sub_rows) & carried_mask
+                if waiting[sub_rows] > recent:
+                    impossible[sub_rows].next = True
+
+    @always(clk.posedge)
+    def all_keys():
+        if load:
+            position.next = 0
+            total.next = 0
+        elif counted:
+            position.next = position + 1
+            if position < lanes:
+                total.next = total + count
+
+    @always(clk.posedge)
+    def recent_keys():
+        if load:
+            line.next = 0
+            recent.next = 0
+        elif counted:
+            line.next = ((line << count_bits) | count) & line_mask
+            recent.next = recent + count - (line >> oldest)
+
+    @always_comb
+    def choose():
+        needed.next = elements
+        carried.next = 0
+        for fewer in range(1, elements):
+            if not impossible[elements - fewer] and total <= (elements - fewer) * lanes:
+                needed.next = elements - fewer
+                carried.next = waiting[elements - fewer]
+
+    @always_comb
+    def rest():
+        missing.next = (recent - carried) & carried_mask
+
+    if config.span == 1:
+        return queues, all_keys, choose, rest
+    return queues, all_keys, recent_keys, choose, rest
+
+
+@module
+def lookaside_packer(clk, reset, words, placements, config):
+    """Lane j takes the oldest waiting keys of the classes (column mod N) j - span + 1 ... j, at most R.
+
+    A word of R sub-rows takes N + 4 + N * R cycles if no key is carried over the end of the ring of lanes, else
+    at most 2N + 7 + N * R + (span - 1) * W / N. An end mark takes two.
+    """
+    lanes, span, elements, width = config.lanes, config.span, config.max_sub_rows, config.tile_keys
+    inputs = config.lane_inputs
+    last_lane = lanes - 1
+    newest = inputs - elements  # place of a lane's own class in the window
+    class_mask = (1 << elements) - 1
+    ring_top = width - elements
+    count_bits, carried_bits, select_bits = clog2(elements + 1), clog2(inputs + 1), config.select_bits
+
+    state = Signal(Lookaside.IDLE)
+    load, settled, last_sub_row, rotate = (Signal(False) for _ in range(4))
+    second_trip, counted, any_carried = (Signal(False) for _ in range(3))
+    count, needed, sub_rows = (Signal(intbv(0)[count_bits:]) for _ in range(3))
+    lane, sub_row = Signal(modbv(0)[address_bits(lanes) :]), Signal(modbv(0)[address_bits(elements) :])
+    carried, missing, drop = (Signal(intbv(0)[carried_bits:]) for _ in range(3))
+    slot, first = Signal(intbv(0)[len(words.slot) :]), Signal(False)
+
+    # The word, class by class; the class of the lane in hand is lowest.
+    ring = Signal(intbv(0)[width:])
+    own_class = Signal(intbv(0)[elements:])
+    # Keys that the lane may take, the oldest lowest; and the same but for the oldest.
+    window, others = (Signal(intbv(0)[inputs:]) for _ in range(2))
+    taken = Signal(intbv(0)[inputs:])  # one bit, of `window` a cycle before
+    assigned, committed = Signal(False), Signal(False)
+    taken_lane, taken_sub_row = Signal(modbv(0)[len(lane) :]), Signal(modbv(0)[len(sub_row) :])
+
+    @always_comb
+    def flags():
+        words.ready.next = state == Lookaside.IDLE
+        load.next = state == Lookaside.IDLE
+        settled.next = second_trip or carried == 0
+        last_sub_row.next = sub_row + 1 == sub_rows
+        rotate.next = (
+            state == Lookaside.SETTLE
+            or state == Lookaside.BEGIN and placements.room
+            or state == Lookaside.ASSIGN and last_sub_row
+        )
+        own_class.next = ring & class_mask
+        others.next = window & (window - 1)
+
+    @always(clk.posedge)
+    def step():
+        if reset:
+            state.next = Lookaside.IDLE
+        elif state == Lookaside.IDLE:
+            if words.valid and words.end:
+                state.next = Lookaside.END
+            elif words.valid:
+                state.next = Lookaside.SETTLE
+        elif state == Lookaside.SETTLE:
+            if lane == last_lane:
+                state.next = Lookaside.COUNTED
+        elif state == Lookaside.COUNTED:
+            state.next = Lookaside.CHOOSE
+        elif state == Lookaside.CHOOSE:
+            if settled:
+                state.next = Lookaside.BEGIN
+            else:
+                state.next = Lookaside.SETTLE
+        elif state == Lookaside.BEGIN:
+            if placements.room and drop == 0:
+                state.next = Lookaside.ASSIGN
+            elif placements.room:
+                state.next = Lookaside.DROP
+        elif state == Lookaside.DROP:
+            if drop == 1:
+                state.next = Lookaside.ASSIGN
+        elif state == Lookaside.ASSIGN:
+            if lane == last_lane and last_sub_row:
+                state.next = Lookaside.IDLE
+        elif placements.room:  # END
+            state.next = Lookaside.IDLE
+
+    @always(clk.posedge)
+    def places():
+        if state == Lookaside.IDLE:
+            lane.next = 0
+            sub_row.next = 0
+            second_trip.next = False
+            slot.next = words.slot
+            first.next = words.first
+        elif state == Lookaside.SETTLE:
+            lane.next = lane + 1
+        elif state == Lookaside.CHOOSE:
+            second_trip.next = True
+            sub_rows.next = needed
+            any_carried.next = carried != 0
+            drop.next = 0
+            if carried != 0:
+                drop.next = missing
+        elif state == Lookaside.DROP:
+            drop.next = drop - 1
+        elif state == Lookaside.ASSIGN:
+            sub_row.next = sub_row + 1
+            if last_sub_row:
+                sub_row.next = 0
+                lane.next = lane + 1
+
+    @always(clk.posedge)
+    def turning():
+        if state == Lookaside.IDLE:
+            for place in range(width):
+                ring.next[place] = words.bits[(place % elements) * lanes + place // elements]
+        elif rotate:
+            ring.next = (ring >> elements) | (own_class << ring_top)
+
+    @always(clk.posedge)
+    def count_class():
+        keys = intbv(0)[count_bits:]
+        for place in range(elements):
+            keys[:] = keys + own_class[place]
+        count.next = keys
+        counted.next = state == Lookaside.SETTLE
+
+    settling = settle(clk, load, counted, count, needed, carried, missing, config)
+
+    @always(clk.posedge)
+    def waiting_keys():
+        if state == Lookaside.SETTLE or (state == Lookaside.BEGIN and any_carried and rotate):
+            window.next = (window >> elements) | (own_class << newest)
+        elif state == Lookaside.BEGIN and rotate:
+            window.next = own_class << newest
+        elif state == Lookaside.ASSIGN and last_sub_row:
+            window.next = (others >> elements) | (own_class << newest)
+        elif state == Lookaside.ASSIGN or state == Lookaside.DROP:
+            window.next = others
+
+    @always(clk.posedge)
+    def take_oldest():
+        taken.next = window ^ others
+        taken_lane.next = lane
+        taken_sub_row.next = sub_row
+        if reset:
+            assigned.next = False
+            committed.next = False
+        else:
+            assigned.next = state == Lookaside.ASSIGN
+            committed.next = state == Lookaside.ASSIGN and lane == last_lane and last_sub_row
+
+    @always(clk.posedge)
+    def place():
+        select = intbv(0)[select_bits:]
+        for position in range(inputs):
+            if taken[position]:
+                # how many classes back, then which key of the class
+                select[:] = select | (newest - position + 2 * (position % elements))
+        placements.select.next = select
+        placements.valid.next = taken != 0
+        placements.lane.next = taken_lane
+        placements.sub_row.next = taken_sub_row
+        if state == Lookaside.END:
+            placements.sub_row.next = 0
+        placements.slot.next = slot
+        placements.first.next = first and taken_sub_row == 0
+        placements.count.next = sub_rows
+        if reset:
+            placements.enable.next = False
+            placements.commit.next = False
+            placements.end.next = False
+        else:
+            placements.enable.next = assigned
+            placements.commit.next = committed
+            placements.end.next = state == Lookaside.END and placements.room
+
+    return (
+        flags, step, places, turning, count_class, settling, waiting_keys, take_oldest, place,
+    )  # fmt: skip
+
+
+@module
+def full_packer(clk, reset, words, placements, config):
+    """Keys in ascending order, in sub-rows whose sizes differ by at most one; a lane takes the next key once the lanes
+    behind it would run out of columns otherwise, and the next unused column if it is idle.
+
+    A word of k keys in R sub-rows takes at most k + k / R + 7 + N * R cycles, an end mark two.
+    """
+    lanes, width, elements = config.lanes, config.tile_keys, config.max_sub_rows
+    last_lane, lane_shift = lanes - 1, clog2(lanes)
+    spare = width - lanes
+    total_bits, column_bits = clog2(width + 1), config.select_bits
+
+    state = Signal(Full.IDLE)
+    lane = Signal(intbv(0)[address_bits(lanes) :])
+    sub_row = Signal(intbv(0)[address_bits(elements) :])
+    total = Signal(intbv(0)[total_bits:])  # then what the division leaves: sub-rows of one key more
+    sub_rows = Signal(intbv(0)[clog2(elements + 1) :])
+    size, left = (Signal(intbv(0)[clog2(lanes + 1) :]) for _ in range(2))
+    divided, last_sub_row, first = (Signal(False) for _ in range(3))
+    slot = Signal(intbv(0)[len(words.slot) :])
+
+    keys, others = (Signal(intbv(0)[width:]) for _ in range(2))  # keys to come; and the same but for the lowest
+    any_keys = Signal(False)
+    lowest, lowest_valid, lowest_moves = Signal(intbv(0)[width:]), Signal(False), Signal(False)
+    column, column_valid, column_moves = Signal(intbv(0)[column_bits:]), Signal(False), Signal(False)
+    unused = Signal(intbv(0)[total_bits:])  # the column behind the lane before
+    go, take = Signal(False), Signal(False)
+
+    @always_comb
+    def flags():
+        words.ready.next = (state == Full.RELOAD and placements.room) or (state == Full.IDLE and words.end)
+        others.next = keys & (keys - 1)
+        any_keys.next = keys != 0
+        divided.next = total < sub_rows
+        last_sub_row.next = sub_row + 1 == sub_rows
+
+    @always_comb
+    def moves():
+        go.next = state == Full.ASSIGN and (left == 0 or column_valid)
+        take.next = state == Full.ASSIGN and left != 0 and column_valid and column <= lane + spare
+
+    @always_comb
+    def key_moves():
+        column_moves.next = take or not column_valid
+        lowest_moves.next = take or not column_valid or not lowest_valid
+
+    @always(clk.posedge)
+    def step():
+        if reset:
+            state.next = Full.IDLE
+        elif state == Full.IDLE:
+            if words.valid and words.end:
+                state.next = Full.END
+            elif words.valid:
+                state.next = Full.COUNT
+        elif state == Full.COUNT:
+            if not any_keys:
+                state.next = Full.DIVIDE
+        elif state == Full.DIVIDE:
+            if divided:
+                state.next = Full.RELOAD
+        elif state == Full.RELOAD:
+            if placements.room:
+                state.next = Full.ASSIGN
+        elif state == Full.ASSIGN:
+            if go and lane == last_lane and last_sub_row:
+                state.next = Full.IDLE
+        elif placements.room:  # END
+            state.next = Full.IDLE
+
+    @always(clk.posedge)
+    def share():
+        if state == Full.IDLE:
+            total.next = 0
+            size.next = 0
+        elif state == Full.COUNT and any_keys:
+            total.next = total + 1
+        elif state == Full.COUNT:
+            sub_rows.next = (total + last_lane) >> lane_shift
+        elif state == Full.DIVIDE and not divided:
+            total.next = total - sub_rows
+            size.next = size + 1
+
+    @always(clk.posedge)
+    def keys_to_come():
+        if state == Full.IDLE or state == Full.RELOAD:
+            keys.next = words.bits
+            lowest_valid.next = False
+            column_valid.next = False
+        elif state == Full.COUNT:
+            keys.next = others
+        elif state == Full.ASSIGN:
+            if lowest_moves:
+                keys.next = others
+                lowest.next = keys ^ others
+                lowest_valid.next = any_keys
+            if column_moves:
+                column_valid.next = lowest_valid
+
+    @always(clk.posedge)
+    def encode():
+        index = intbv(0)[column_bits:]
+        for position in range(width):
+            if lowest[position]:
+                index[:] = index | position
+        if column_moves:
+            column.next = index
+
+    @always(clk.posedge)
+    def places():
+        if state == Full.RELOAD:
+            slot.next = words.slot
+            first.next = words.first
+            lane.next = 0
+            sub_row.next = 0
+            unused.next = 0
+            left.next = size
+            if total != 0:
+                left.next = size + 1
+        elif go and lane == last_lane:
+            lane.next = 0
+            sub_row.next = 0
+            if not last_sub_row:
+                sub_row.next = sub_row + 1
+            unused.next = 0
+            left.next = size
+            if sub_row + 1 < total:
+                left.next = size + 1
+        elif go:
+            lane.next = lane + 1
+            if take:
+                unused.next = column + 1
+                left.next = left - 1
+            else:
+                unused.next = unused + 1
+
+    @always(clk.posedge)
+    def place():
+        if take:
+            placements.select.next = column
+        else:
+            placements.select.next = unused[column_bits:]
+        placements.valid.next = take
+        placements.lane.next = lane
+        placements.sub_row.next = sub_row
+        if state == Full.END:
+            placements.sub_row.next = 0
+        placements.slot.next = slot
+        placements.first.next = first and sub_row == 0
+        placements.count.next = sub_rows
+        if reset:
+            placements.enable.next = False
+            placements.commit.next = False
+            placements.end.next = False
+        else:
+            placements.enable.next = go
+            placements.commit.next = go and lane == last_lane and last_sub_row
+            placements.end.next = state == Full.END and placements.room
+
+    return flags, moves, key_moves, step, share, keys_to_come, encode, places, place
