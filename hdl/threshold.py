@@ -36,7 +36,7 @@ def request_stream(config):
         threshold=Bits(THRESHOLD_FRACTION + 1),
         gap=Bits(PREDICTED_FRACTION),
         residual=Flag(),
-        chunks=Bits(clog2(config.max_chunks)),
+        chunks=Bits(max(1, clog2(config.max_chunks))),
     )
 
 
@@ -46,7 +46,7 @@ def reach_stream(config):
         reach=Bits(DISTANCE_BITS),
         weight_sum=Bits(config.weight_sum_bits),
         residual=Flag(),
-        chunks=Bits(clog2(config.max_chunks)),
+        chunks=Bits(max(1, clog2(config.max_chunks))),
     )
 
 

@@ -1,0 +1,276 @@
+"""The threshold comparator: which keys a query keeps, and which share of its predicted probability they hold.
+
+One softmax lane, in two passes over a query's predicted scores:
+
+    chunks ──▶ distances ──┬──▶ delay memory ───────────────────────▶ keep ──▶ bits
+                           │                                 reach ──▶ │
+                           └──▶ weight sum ──▶ threshold search ──┘     └──▶ weight sum ──▶ divider ──▶ results
+
+The first pass sums the weights of the visible keys; the sum and the threshold make the query's reach; the second pass
+keeps the keys within reach and sums their weights. While a query is in its second pass the next ones are in their
+first. Nothing waits inside: a chunk is taken only if there is room for it and its query everywhere behind.
+"""
+
+from myhdl import ConcatSignal, Signal, always, always_comb, intbv, modbv
+
+from golden.config import (
+    DISTANCE_BITS,
+    FACTOR_SHIFT_BITS,
+    KEPT_FRACTION,
+    LENGTH_BITS,
+    MANTISSA_BITS,
+    PREDICTED_BITS,
+    PREDICTED_FRACTION,
+    THRESHOLD_FRACTION,
+    clog2,
+)
+from hdl.distances import distances
+from hdl.divider import divider
+from hdl.fifo import fifo
+from hdl.hierarchy import module
+from hdl.keep import keep
+from hdl.memory import ram
+from hdl.stream import Bits, Flag, Signed, Stream
+from hdl.threshold import reach_stream, request_stream, threshold_search
+from hdl.weight_sum import weight_sum
+
+TAG_BITS = 4
+
+QUERIES = 16
+"""Queries in flight, from their last chunk to their result: enough for a chunk a cycle from 16 chunks a query."""
+
+TURNAROUND = 32
+"""At least the cycles from a query's last chunk into the delay memory to its first one out of it."""
+
+
+def query_fields(config):
+    """What a query carries through the comparator (docs/architecture.md, "chunks" and "bits")."""
+    return {
+        "query": Bits(LENGTH_BITS),
+        "visible": Bits(config.key_count_bits),
+        "group_last": Flag(),
+        "head_last": Flag(),
+        "mantissa": Bits(MANTISSA_BITS),
+        "shift": Bits(FACTOR_SHIFT_BITS),
+        "key_set": Bits(1),
+        "tag": Bits(TAG_BITS),
+        "causal": Flag(),
+        "residual": Flag(),
+        "n_k": Bits(config.key_count_bits),
+        "n_q": Bits(LENGTH_BITS),
+    }
+
+
+def chunks_stream(config):
+    """Predicted scores of ``predict_keys`` keys, and the fields of their query."""
+    return Stream(
+        scores=Bits(config.predict_keys * PREDICTED_BITS),
+        visible_mask=Bits(config.predict_keys),
+        last=Flag(),
+        maximum=Signed(PREDICTED_BITS),
+        threshold=Bits(THRESHOLD_FRACTION + 1),
+        **query_fields(config),
+    )
+
+
+def bits_stream(config):
+    """Which of ``predict_keys`` keys are kept, and the fields of their query."""
+    return Stream(bits=Bits(config.predict_keys), last=Flag(), **query_fields(config))
+
+
+def results_stream(config):
+    """The kept share of a query's predicted probability, 16 fraction bits; 1.0 = 65536."""
+    return Stream(kept=Bits(KEPT_FRACTION + 1))
+
+
+def _part(stream, *names):
+    """A stream of some fields of another one: their signals are shared, ``valid`` and ``ready`` are its own."""
+    part = Stream(**{name: stream.fields[name] for name in names})
+    for name in names:
+        setattr(part, name, getattr(stream, name))
+    return part
+
+
+@module
+def comparator(clk, reset, chunks, bits, results, kept_count, config):
+    """Softmax lane: bitmap of the kept keys and their share; ``golden.comparator.compare``.
+
+    chunks: ``chunks_stream``. bits: ``bits_stream``, chunk for chunk. results: ``results_stream``, one a query, in
+    order, later than its bits; 65536 where the query's ``residual`` is 0.
+    kept_count: number of bits set, for one cycle a chunk, else 0 (0 ... predict_keys).
+
+    One chunk a cycle for queries of 16 chunks and more, at least 15 cycles a query. With predict_keys = 8, a query's
+    first bits are valid 29 cycles after its last chunk was transferred, its result 46 cycles after it plus one a chunk.
+    """
+    depth = 1 << clog2(config.max_chunks + TURNAROUND)
+    word_bits = config.predict_keys * DISTANCE_BITS
+
+    def distance_signals():
+        return [Signal(intbv(0)[DISTANCE_BITS:]) for _ in range(config.predict_keys)]
+
+    # Streams a query, by what they hold; those that join share the signals of the stream that they join to.
+    fields_in, fields = _part(chunks, *query_fields(config)), _part(bits, *query_fields(config))
+    request, reach = request_stream(config), reach_stream(config)
+    settings, sums = _part(request, "threshold", "gap", "residual", "chunks"), _part(request, "weight_sum")
+    settings_in, sums_in = settings.like(), sums.like()
+    settings_in.threshold, settings_in.residual = chunks.threshold, chunks.residual
+    totals_in, totals = _part(reach, "weight_sum", "residual"), _part(reach, "weight_sum", "residual").like()
+    kept_sums_in = Stream(kept_sum=Bits(config.weight_sum_bits))
+    kept_sums = kept_sums_in.like()
+    division = Stream(dividend=Bits(config.weight_sum_bits), divisor=Bits(config.weight_sum_bits))
+    quotient = Stream(quotient=Bits(KEPT_FRACTION + 1))
+    quotient.quotient, quotient.valid, quotient.ready = results.kept, results.valid, results.ready
+    kept = _part(bits, "bits", "last")
+
+    # Intake: room for chunks in the delay memory, and for queries in every stream above.
+    taken, taken_last, read, leaves = [Signal(False) for _ in range(4)]
+    free_chunks = Signal(intbv(depth, min=0, max=depth + 1))
+    queries = Signal(intbv(0, min=0, max=QUERIES + 1))
+
+    @always_comb
+    def transfers():
+        taken.next = chunks.valid and chunks.ready
+        taken_last.next = chunks.valid and chunks.ready and chunks.last
+        leaves.next = results.valid and results.ready
+
+    @always(clk.posedge)
+    def room():
+        if reset:
+            free_chunks.next = depth
+            queries.next = 0
+            chunks.ready.next = False
+        else:
+            if taken and not read:
+                free_chunks.next = free_chunks - 1
+            elif read and not taken:
+                free_chunks.next = free_chunks + 1
+            if taken_last and not leaves:
+                queries.next = queries + 1
+            elif leaves and not taken_last:
+                queries.next = queries - 1
+            # One less than there is: this cycle's transfer isn't counted yet.
+            chunks.ready.next = free_chunks > 1 and queries < QUERIES - 1
+
+    @always(clk.posedge)
+    def chunk_numbers():
+        if reset or taken_last:
+            settings_in.chunks.next = 0
+        elif taken:
+            settings_in.chunks.next = settings_in.chunks + 1
+
+    @always_comb
+    def query_settings():
+        settings_in.valid.next = taken_last
+        settings_in.gap.next = (-chunks.maximum) & ((1 << PREDICTED_FRACTION) - 1)
+        fields_in.valid.next = taken_last
+
+    # First pass: distances and the sum of their weights.
+    seen, seen_valid, seen_last = distance_signals(), Signal(False), Signal(False)
+    seen_word = ConcatSignal(*reversed(seen))
+    distance_pipeline = distances(
+        clk, reset, chunks.scores, chunks.visible_mask, chunks.maximum, taken, chunks.last, seen, seen_valid, seen_last
+    )
+    seen_sum = weight_sum(clk, reset, seen, seen_valid, seen_last, sums_in.weight_sum, sums_in.valid)
+
+    write_address, read_address = [Signal(modbv(0)[clog2(depth) :]) for _ in range(2)]
+    delayed_word = Signal(intbv(0)[word_bits:])
+    delay_memory = ram(clk, seen_valid, write_address, seen_word, read_address, delayed_word, depth=depth)
+
+    @always(clk.posedge)
+    def addresses():
+        if reset:
+            write_address.next = 0
+            read_address.next = 0
+        else:
+            if seen_valid:
+                write_address.next = write_address + 1
+            if read:
+                read_address.next = read_address + 1
+
+    # Between the passes: the reach.
+    query_buffers = [
+        fifo(clk, reset, fields_in, fields, depth=QUERIES),
+        fifo(clk, reset, settings_in, settings, depth=QUERIES),
+        fifo(clk, reset, sums_in, sums, depth=QUERIES),
+    ]
+
+    @always_comb
+    def requests():
+        request.valid.next = settings.valid and sums.valid
+        settings.ready.next = request.ready and sums.valid
+        sums.ready.next = request.ready and settings.valid
+
+    search = threshold_search(clk, reset, request, reach, config)
+
+    # Second pass: bits, and the sum of the kept weights.
+    near, near_valid, near_last = distance_signals(), Signal(False), Signal(False)
+    keeping = keep(clk, reset, reach, read, delayed_word, kept, near, near_valid, near_last, kept_count)
+    kept_sum = weight_sum(clk, reset, near, near_valid, near_last, kept_sums_in.kept_sum, kept_sums_in.valid)
+
+    @always_comb
+    def bits_with_fields():
+        bits.valid.next = kept.valid and fields.valid
+        kept.ready.next = bits.ready and fields.valid
+        fields.ready.next = bits.ready and kept.valid and kept.last
+
+    # The kept share: a share of everything where the residual is not asked for.
+    @always_comb
+    def query_totals():
+        totals_in.valid.next = reach.valid and reach.ready
+
+    # A result must not overtake the bits of its query: queries whose bits have left and whose division hasn't begun.
+    complete = Signal(intbv(0, min=0, max=QUERIES + 1))
+    divides, bits_end = [Signal(False) for _ in range(2)]
+
+    @always_comb
+    def ends():
+        bits_end.next = bits.valid and bits.ready and bits.last
+        divides.next = division.valid and division.ready
+
+    @always(clk.posedge)
+    def completions():
+        if reset:
+            complete.next = 0
+        elif bits_end and not divides:
+            complete.next = complete + 1
+        elif divides and not bits_end:
+            complete.next = complete - 1
+
+    @always_comb
+    def divisions():
+        division.valid.next = kept_sums.valid and totals.valid and complete != 0
+        kept_sums.ready.next = division.ready and totals.valid and complete != 0
+        totals.ready.next = division.ready and kept_sums.valid and complete != 0
+        division.divisor.next = totals.weight_sum
+        if totals.residual:
+            division.dividend.next = kept_sums.kept_sum
+        else:
+            division.dividend.next = totals.weight_sum
+
+    share = [
+        fifo(clk, reset, totals_in, totals, depth=QUERIES),
+        fifo(clk, reset, kept_sums_in, kept_sums, depth=QUERIES),
+        divider(clk, reset, division, quotient, quotient_bits=KEPT_FRACTION + 1),
+    ]
+
+    return (
+        transfers,
+        room,
+        chunk_numbers,
+        query_settings,
+        distance_pipeline,
+        seen_sum,
+        addresses,
+        delay_memory,
+        query_buffers,
+        requests,
+        search,
+        keeping,
+        kept_sum,
+        bits_with_fields,
+        query_totals,
+        ends,
+        completions,
+        divisions,
+        share,
+    )

@@ -1,0 +1,128 @@
+"""The comparator's second pass: the distances of a query again, now against its reach."""
+
+from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
+
+from golden.config import DISTANCE_BITS
+from hdl.fifo import fifo
+from hdl.hierarchy import module
+from hdl.stream import Bits, Flag, Stream
+from hdl.threshold import HIDDEN
+
+DEPTH = 16
+"""Chunks that can wait at the output; the passage from the memory's address to there and back takes less cycles."""
+
+_STAGES = 3  # memory, its register, comparison
+
+
+@block
+def _compare(clk, field, reach, kept, kept_distance):
+    """One key: a register behind the memory, then the comparison."""
+    distance = Signal(intbv(0)[DISTANCE_BITS:])
+
+    @always(clk.posedge)
+    def distances():
+        distance.next = field
+
+    @always(clk.posedge)
+    def compare():
+        if distance <= reach:
+            kept.next = True
+            kept_distance.next = distance
+        else:
+            kept.next = False
+            kept_distance.next = HIDDEN
+
+    return distances, compare
+
+
+@module
+def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distances_last, kept_count):
+    """Compare a query's distances with its reach, one chunk a cycle without gaps between queries.
+
+    reach: stream of ``reach`` and ``chunks`` (the query's number of chunks, minus 1).
+    read: the next chunk of distances is taken from the memory; word: it comes a cycle later, key 0 lowest.
+    kept: stream of ``bits`` (one a key: it is kept) and ``last`` (the query's last chunk).
+    distances, distances_valid, distances_last: the same chunks for the sum of their weights, a dropped key as ``HIDDEN``.
+    kept_count: number of keys kept, for one cycle a chunk, else 0.
+
+    Latency: a chunk's ``distances`` come 4 cycles after its query's reach was transferred, the count one cycle and
+    ``kept`` two cycles after them.
+    """
+    keys = len(distances)
+    chunk = Stream(bits=Bits(keys), last=Flag())
+    comparing = Signal(False)
+    remaining = Signal(intbv(0)[len(reach.chunks) :])
+    # The reach goes along with the chunks: one for the query being read, then one a stage of the memory.
+    reach_read, reach_memory, reach_chunk = [Signal(intbv(0)[DISTANCE_BITS:]) for _ in range(3)]
+    valids, lasts = [Signal(modbv(0)[_STAGES:]) for _ in range(2)]
+    room = Signal(intbv(DEPTH, min=0, max=DEPTH + 1))
+    last_read = Signal(False)
+    is_kept = [Signal(False) for _ in distances]
+    bits = ConcatSignal(*reversed(is_kept))
+
+    @always_comb
+    def reads():
+        read.next = comparing and room != 0
+
+    @always_comb
+    def last_reads():
+        last_read.next = read and remaining == 0
+
+    @always_comb
+    def take():
+        reach.ready.next = last_read or not comparing
+
+    @always(clk.posedge)
+    def query():
+        if reset:
+            comparing.next = False
+        elif reach.ready:
+            comparing.next = reach.valid
+        if reach.ready:
+            remaining.next = reach.chunks
+            reach_read.next = reach.reach
+        elif read:
+            remaining.next = remaining - 1
+
+    @always(clk.posedge)
+    def rooms():
+        if reset:
+            room.next = DEPTH
+        elif read and not (kept.valid and kept.ready):
+            room.next = room - 1
+        elif kept.valid and kept.ready and not read:
+            room.next = room + 1
+
+    @always(clk.posedge)
+    def stages():
+        if reset:
+            valids.next = 0
+        else:
+            valids.next = (valids << 1) | read
+        lasts.next = (lasts << 1) | last_read
+        reach_memory.next = reach_read
+        reach_chunk.next = reach_memory
+
+    @always_comb
+    def chunks():
+        chunk.valid.next = valids[_STAGES - 1]
+        chunk.last.next = lasts[_STAGES - 1]
+        chunk.bits.next = bits
+        distances_valid.next = valids[_STAGES - 1]
+        distances_last.next = lasts[_STAGES - 1]
+
+    @always(clk.posedge)
+    def counts():
+        count = intbv(0, min=0, max=keys + 1)
+        if valids[_STAGES - 1]:
+            for key in range(keys):
+                if bits[key]:
+                    count[:] = count + 1
+        kept_count.next = count
+
+    comparisons = [
+        _compare(clk, word((key + 1) * DISTANCE_BITS, key * DISTANCE_BITS), reach_chunk, is_kept[key], distances[key])
+        for key in range(keys)
+    ]
+    waiting = fifo(clk, reset, chunk, kept, depth=DEPTH)
+    return reads, last_reads, take, query, rooms, stages, comparisons, chunks, counts, waiting
