@@ -1,0 +1,104 @@
+"""The tiled array: column memories, PE rows and their control (golden twin: golden/tiled.py)."""
+
+from myhdl import Signal, always, always_comb, block, concat, intbv
+
+from golden.config import clog2
+from hdl.hierarchy import module
+from hdl.stream import Bits, Signed
+from hdl.tiled.columns import column_memories
+from hdl.tiled.control import Issue, block_sequence, round_sequence
+from hdl.tiled.interfaces import QueryWrites, RowControl, operand_signal, slot_bits
+from hdl.tiled.row import row
+
+
+@block
+def _of_row_group(group, values, value):
+    """The value of the row that belongs to the group."""
+
+    if len(values) == 1:
+        return _same(values[0], value)
+
+    @always_comb
+    def choice():
+        value.next = values[group]
+
+    return choice
+
+
+@block
+def _same(source, target):
+    @always_comb
+    def same():
+        target.next = source
+
+    return same
+
+
+@module
+def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, block_done, round_tick, config):
+    """The tiled array. Throughput: a round every 2d cycles as long as work is there, across tiles, blocks and heads.
+
+    A round that begins in cycle 0 has its sums written by cycle 4d + 9 or earlier, if another one follows it or not.
+
+    Args:
+        columns: `ColumnWrites`. queries: `QueryWrites`; written a cycle later.
+        work: list of `rows` work item streams. blocks, drains: streams, one message a block.
+        sums: `SumsRead`, answered two cycles after the grant.
+        drained: pulse: the normalizer has read all sums of the oldest block that is not drained yet.
+        block_done: pulse: the last query of a block has been read; its ring block may be written.
+        round_tick: pulse: a round has begun.
+
+    Raises:
+        ConfigError: see `hdl.tiled.timing.Timing`.
+    """
+    rows, drain_rows = config.rows, config.drain_rows
+
+    control, issue = RowControl(config), Issue(config)
+    advance = control.advance
+    column_address = Signal(intbv(0)[len(columns.address) :])
+    column_operands = [operand_signal() for _ in range(config.tile_keys)]
+    row_queries = [QueryWrites(config) for _ in range(rows)]
+    query_enables = [port.enable for port in row_queries]
+    query_address = Signal(intbv(0)[len(queries.address) :])
+    query_data = Signal(intbv(0)[len(queries.data) :])
+    for port in row_queries:
+        port.address, port.data = query_address, query_data
+    drain_address = Signal(intbv(0)[1 + slot_bits(config) + clog2(config.d) :])
+    numerators = [Signed(config.numerator_bits).signal() for _ in range(rows)]
+    denominators = [Bits(config.denominator_bits).signal() for _ in range(rows)]
+    group, group_before = (Signal(intbv(0)[len(sums.row_group) :]) for _ in range(2))
+
+    blocks_and_tiles = block_sequence(clk, reset, work, blocks, drains, drained, block_done, advance, issue, config)
+    rounds = round_sequence(clk, reset, issue, control, sums.granted, column_address, round_tick, config)
+    memories = column_memories(clk, columns, column_address, column_operands, config)
+
+    @always(clk.posedge)
+    def query_writes():
+        for r in range(rows):
+            query_enables[r].next = queries.enable and queries.row == r
+        query_address.next = queries.address
+        query_data.next = queries.data
+
+    @always_comb
+    def address_to_drain():
+        drain_address.next = concat(sums.parity, sums.slot, sums.dimension)
+
+    pe_rows = [
+        row(
+            clk, control, column_operands, row_queries[r], work[r], drain_address, numerators[r], denominators[r],
+            config,
+        )
+        for r in range(rows)
+    ]  # fmt: skip
+
+    @always(clk.posedge)
+    def row_group():
+        group_before.next = sums.row_group
+        group.next = group_before
+
+    choices = []
+    for i in range(drain_rows):
+        choices.append(_of_row_group(group, numerators[i::drain_rows], sums.numerators[i]))
+        choices.append(_of_row_group(group, denominators[i::drain_rows], sums.denominators[i]))
+
+    return blocks_and_tiles, rounds, memories, query_writes, address_to_drain, pe_rows, row_group, choices

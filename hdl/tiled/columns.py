@@ -1,0 +1,56 @@
+"""Operand memories of the tiled array: the columns of K and V, `stream_bytes` keys a memory."""
+
+from myhdl import Signal, always, always_comb, block, intbv
+
+from hdl.hierarchy import module
+from hdl.memory import ram
+from hdl.tiled.interfaces import operand_signal
+from hdl.tiled.pipeline import operand_registers
+
+
+@block
+def _memory(clk, columns, group, read_address, outputs, depth):
+    """Keys `group * stream_bytes` and up of every tile."""
+    write = Signal(False)
+    word = Signal(intbv(0)[len(columns.data) :])
+
+    @always_comb
+    def write_enable():
+        write.next = columns.enable and columns.group == group
+
+    memory = ram(clk, write, columns.address, columns.data, read_address, word, depth=depth)
+    return write_enable, memory, operand_registers(clk, word, outputs)
+
+
+@block
+def _broadcast(clk, source, target):
+    @always(clk.posedge)
+    def broadcast():
+        target.next = source
+
+    return broadcast
+
+
+@module
+def column_memories(clk, columns, read_address, outputs, config):
+    """One dimension of a tile's K or V a cycle.
+
+    The output register of each memory is followed by another, so that a column has a cycle to reach all rows.
+
+    clock:         _/-\\_/-\\_/-\\_/-\\_
+    read_address:  <t0 ><t1 >
+    outputs:                     <t0 ><t1 >
+
+    Args:
+        columns: `ColumnWrites`.
+        read_address: {key set, value (or key), tile, dimension}, as in the writes.
+        outputs: int8 of the tile's columns, three cycles later.
+    """
+    keys = config.stream_bytes
+    depth = 4 * config.max_tiles * config.d
+    registers = [operand_signal() for _ in outputs]
+    memories = [
+        _memory(clk, columns, group, read_address, registers[group * keys : (group + 1) * keys], depth)
+        for group in range(config.tile_keys // keys)
+    ]
+    return memories, [_broadcast(clk, source, target) for source, target in zip(registers, outputs)]

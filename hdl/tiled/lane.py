@@ -1,0 +1,90 @@
+"""One PE of the tiled array: a multiplier that forms a score, and later weighs a value with its exponential."""
+
+from myhdl import Signal, always, intbv
+
+from golden.config import Config
+from hdl.hierarchy import module
+from hdl.stream import Signed
+
+
+def input_columns(lane_index: int, config: Config) -> list[int]:
+    """Tile columns at the inputs of a lane's multiplexer, in the order of `select` (docs/architecture.md, work items)."""
+    if config.full_connection:
+        return list(range(config.tile_keys))
+    per_class = config.tile_keys // config.lanes
+    return [
+        place * config.lanes + (lane_index - back) % config.lanes
+        for back in range(config.span)
+        for place in range(per_class)
+    ]
+
+
+@module
+def lane(clk, control, inputs, element, active, item_valid, item_select, previous, probability, dot, product, config):
+    """A PE: column multiplexer, multiplier, score, probability.
+
+    clock:    _/-\\_/-\\_/-\\_/-\\_
+    inputs:   <t0 ><t1 >            stage 3
+    operands:      <t0 ><t1 >       stage 4
+    product:            <t0 ><t1 >  stage 5
+    dot:                     <t0 >  stage 6
+
+    Args:
+        control: `RowControl`.
+        inputs: int8 of the tile columns that this lane can read (stage 3; K in the SDDMM phase, V in the SpMM phase).
+        element: int8 of the query (stage 3), the same for all lanes of the row.
+        active, item_valid, item_select: of the row's work item, read with `control.take`. A lane that isn't valid
+            multiplies zeros.
+        previous: the neighbour's probability, or the new one at the end of the row; taken with `control.pushed.active`.
+        probability: this lane's probability (SpMM's operand).
+        dot: dot product so far; stands still in the SpMM phase.
+        product: to the row's adder tree.
+    """
+    pushed = control.pushed
+
+    now_valid, held_valid = Signal(False), Signal(False)
+    now_select = Signal(intbv(0)[config.select_bits :])
+    held_select = Signal(intbv(0)[config.select_bits :])
+    column_operand = Signal(intbv(0, min=element.min, max=element.max))
+    row_operand = Signed(config.probability_bits + 1).signal()
+
+    @always(clk.posedge)
+    def selection():
+        if control.take:
+            now_valid.next = item_valid and active
+            now_select.next = item_select
+        elif control.swap:
+            now_valid.next = held_valid
+            now_select.next = held_select
+            held_valid.next = now_valid
+            held_select.next = now_select
+
+    @always(clk.posedge)
+    def probability_chain():
+        if pushed.active:
+            probability.next = previous
+
+    @always(clk.posedge)
+    def operands():
+        if now_valid:
+            column_operand.next = inputs[now_select]
+        else:
+            column_operand.next = 0
+        if control.value:
+            row_operand.next = probability
+        else:
+            row_operand.next = element
+
+    @always(clk.posedge)
+    def multiply():
+        product.next = row_operand * column_operand
+
+    @always(clk.posedge)
+    def score():
+        if control.accumulate:
+            if control.restart:
+                dot.next = product
+            else:
+                dot.next = dot + product
+
+    return selection, probability_chain, operands, multiply, score

@@ -1,0 +1,84 @@
+"""Small parts of the tiled array's pipelines: delays, bursts, operands out of a word."""
+
+from myhdl import Signal, always, always_comb, block
+
+from golden.config import OPERAND_BITS
+
+
+@block
+def delay_flag(clk, reset, source, target, cycles):
+    """`target` is `source`, `cycles` (at least 1) cycles later; cleared by reset."""
+    stages = [source] + [Signal(False) for _ in range(cycles - 1)] + [target]
+    return [_flag_register(clk, reset, a, b) for a, b in zip(stages, stages[1:])]
+
+
+@block
+def _flag_register(clk, reset, source, target):
+    @always(clk.posedge)
+    def flag():
+        if reset:
+            target.next = False
+        else:
+            target.next = source
+
+    return flag
+
+
+@block
+def delay_number(clk, source, targets):
+    """Each of `targets` is the one before it (the first one: `source`), a cycle later."""
+    stages = [source] + targets
+    return [_number_register(clk, a, b) for a, b in zip(stages, stages[1:])]
+
+
+@block
+def _number_register(clk, source, target):
+    @always(clk.posedge)
+    def number():
+        target.next = source
+
+    return number
+
+
+@block
+def count_burst(clk, reset, start, burst):
+    """A burst begins in the cycle after `start` (which must not come while one is under way, but in its last cycle)."""
+    last_index = burst.length - 1
+
+    @always(clk.posedge)
+    def count():
+        if reset:
+            burst.active.next = False
+            burst.index.next = 0
+        elif start:
+            burst.active.next = True
+            burst.index.next = 0
+        elif burst.last:
+            burst.active.next = False
+        elif burst.active:
+            burst.index.next = burst.index + 1
+
+    @always_comb
+    def ends():
+        burst.first.next = burst.active and burst.index == 0
+        burst.last.next = burst.active and burst.index == last_index
+
+    return count, ends
+
+
+@block
+def operand_registers(clk, word, operands):
+    """The int8 operands in a word, the lowest byte first, one cycle later: the register behind a block RAM."""
+    return [
+        _operand_register(clk, word((i + 1) * OPERAND_BITS, i * OPERAND_BITS), operand)
+        for i, operand in enumerate(operands)
+    ]
+
+
+@block
+def _operand_register(clk, byte, operand):
+    @always(clk.posedge)
+    def register():
+        operand.next = byte.signed()
+
+    return register

@@ -1,0 +1,151 @@
+"""Output sums of one PE row: adder tree, numerators and denominators of its queries, each rescaled when it grows."""
+
+from myhdl import Signal, always, always_comb, block, concat, intbv
+
+from golden.config import clog2
+from hdl.hierarchy import module
+from hdl.memory import distributed_ram, ram
+from hdl.stream import Bits, Signed
+
+FOUR = 4  # operands that a stage of the adder tree adds up: two adders, one behind the other
+
+
+@block
+def adder_tree(clk, terms, total):
+    """Signed sum of `terms`, a power of two of them; one stage for every four (ceil(log4(terms)) cycles)."""
+    adders = []
+    while len(terms) > 1:
+        arity = min(FOUR, len(terms))
+        groups = [terms[i : i + arity] for i in range(0, len(terms), arity)]
+        bits = len(terms[0]) + clog2(arity)
+        sums = [Signed(bits).signal() for _ in groups] if len(groups) > 1 else [total]
+        adder = _add_four if arity == FOUR else _add_two
+        adders += [adder(clk, *group, sum_) for group, sum_ in zip(groups, sums)]
+        terms = sums
+    return adders
+
+
+@block
+def _add_four(clk, a, b, c, d, total):
+    @always(clk.posedge)
+    def add():
+        total.next = (a + b) + (c + d)
+
+    return add
+
+
+@block
+def _add_two(clk, a, b, total):
+    @always(clk.posedge)
+    def add():
+        total.next = a + b
+
+    return add
+
+
+@module
+def numerators(clk, control, products, record, rescale, drain_address, numerator, config):
+    """SpMM: the products of the lanes meet and join the rescaled sum of the query.
+
+    Stages as in `hdl.tiled.timing`: products in stage 5; the sum is read early enough to meet them.
+
+    Args:
+        products: of the lanes, signed.
+        record, rescale: of the round in SpMM; `record.first` writes the products alone.
+        drain_address: {block parity, slot, dimension}, read in cycles in which `control.read` is low.
+        numerator: the sum at the address of two cycles before, signed, 11 fraction bits.
+    """
+    depth = 2 * config.slots * config.d
+    address_bits = len(drain_address)
+
+    total = Signed(len(products[0]) + clog2(len(products))).signal()
+    read_address = Signal(intbv(0)[address_bits:])
+    write_address = Signal(intbv(0)[address_bits:])
+    write = Signal(False)
+    stored, rescaled, updated = (Signed(config.numerator_bits).signal() for _ in range(3))
+
+    tree = adder_tree(clk, products, total)
+
+    @always_comb
+    def addresses():
+        write.next = control.write and record.active
+        write_address.next = concat(record.address, control.write_dimension)
+        if control.read:
+            read_address.next = concat(record.address, control.read_dimension)
+        else:
+            read_address.next = drain_address
+
+    memory = ram(clk, write, write_address, updated, read_address, stored, depth=depth)
+
+    @always(clk.posedge)
+    def sum_before():
+        numerator.next = stored
+
+    @always(clk.posedge)
+    def rescaling():
+        rescaled.next = numerator >> rescale
+
+    @always(clk.posedge)
+    def update():
+        if record.first:
+            updated.next = total
+        else:
+            updated.next = rescaled + total
+
+    return tree, addresses, memory, sum_before, rescaling, update
+
+
+@module
+def denominators(clk, control, power, record, rescale, drain_query, denominator, config):
+    """Sums of the probabilities of the row's queries; a round's join three cycles after its last probability.
+
+    Args:
+        power: probability of the lane `control.pushed.index`.
+        record, rescale: of the round whose probabilities these are, from the cycle after `control.pushed.last`.
+        drain_query: {block parity, slot} to read.
+        denominator: of the query of two cycles before, unsigned, 11 fraction bits.
+    """
+    pushed = control.pushed
+    depth = 2 * config.slots
+
+    round_sum = Bits(config.probability_bits + clog2(config.lanes)).signal()
+    stored, rescaled, updated, drained, drained_before = (Bits(config.denominator_bits).signal() for _ in range(5))
+    sum_is_new, rescaled_is_new, updated_is_new = (Signal(False) for _ in range(3))
+    write = Signal(False)
+
+    @always(clk.posedge)
+    def sum_of_round():
+        if pushed.first:
+            round_sum.next = power
+        elif pushed.active:
+            round_sum.next = round_sum + power
+
+    @always(clk.posedge)
+    def progress():
+        sum_is_new.next = pushed.last
+        rescaled_is_new.next = sum_is_new
+        updated_is_new.next = rescaled_is_new
+
+    @always(clk.posedge)
+    def update():
+        rescaled.next = stored >> rescale
+        if record.first:
+            updated.next = round_sum
+        else:
+            updated.next = rescaled + round_sum
+
+    @always_comb
+    def write_enable():
+        write.next = updated_is_new and record.active
+
+    to_update = distributed_ram(clk, write, record.address, updated, record.address, stored, depth=depth)
+    to_drain = distributed_ram(clk, write, record.address, updated, drain_query, drained, depth=depth)
+
+    @always(clk.posedge)
+    def drain():
+        drained_before.next = drained
+        denominator.next = drained_before
+
+    return sum_of_round, progress, update, write_enable, to_update, to_drain, drain
+
+
