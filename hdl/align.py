@@ -1,0 +1,74 @@
+"""Brings a sum to the 18 bits of a multiplier by the leading one of its divisor (golden twin: ``golden.normalizer.align``)."""
+
+from myhdl import Signal, always, always_comb, intbv
+
+from golden.config import MULTIPLIER_BITS, clog2
+from golden.normalizer import ALIGNED
+from hdl.hierarchy import module
+from hdl.stream import Signed
+
+ALIGN_CYCLES = 3
+FINE_BITS = 2  # of the shift, in the second stage
+
+
+@module
+def align(clk, total, distance, aligned, lowest, highest):
+    """aligned = total * 2^(9 - position), rounded half up, saturated; three cycles, one a cycle.
+
+    total: signed. distance: position - lowest, unsigned. aligned: 18 bits signed.
+    lowest, highest: positions that occur. Up to position 9 nothing is rounded, and nothing saturates as
+    |total| <= 128 * divisor: if ``highest`` says so, there is no hardware for it.
+    """
+    assert lowest <= ALIGNED + 1
+    zeros = ALIGNED + 1 - lowest  # appended below, so that all shifts go right and leave one fraction bit
+    width = len(total) + zeros
+    fine_mask = (1 << FINE_BITS) - 1
+    coarse_mask = ((1 << clog2(highest - lowest + 1)) - 1) & ~fine_mask
+    exact = highest <= ALIGNED
+    limit = 1 << (MULTIPLIER_BITS - 1)
+
+    wide = Signed(width).signal()
+    coarse = Signed(width).signal()
+    fine = Signed(width).signal()
+    fine_distance = Signal(intbv(0)[FINE_BITS:])
+
+    @always_comb
+    def append_zeros():
+        wide.next = total << zeros
+
+    @always(clk.posedge)
+    def shifts():
+        coarse.next = wide >> (distance & coarse_mask)
+        fine_distance.next = distance & fine_mask
+        fine.next = coarse >> fine_distance
+
+    if exact:
+        kept = fine(MULTIPLIER_BITS + 1, 1)
+
+        @always(clk.posedge)
+        def exact_word():
+            aligned.next = kept.signed()
+
+        return append_zeros, shifts, exact_word
+
+    incremented = Signed(width + 1).signal()
+    excess = Signed(width + 1 - MULTIPLIER_BITS).signal()
+
+    @always_comb
+    def round_half_up():
+        incremented.next = fine + 1
+
+    @always_comb
+    def bits_beyond():
+        excess.next = incremented >> MULTIPLIER_BITS
+
+    @always(clk.posedge)
+    def saturated_word():
+        if excess > 0:
+            aligned.next = limit - 1
+        elif excess < -1:
+            aligned.next = -limit
+        else:
+            aligned.next = incremented >> 1
+
+    return append_zeros, shifts, round_half_up, bits_beyond, saturated_word

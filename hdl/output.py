@@ -1,0 +1,99 @@
+"""Rows of O out onto AXI4-Stream; heads that were cut short are dropped, or end at once."""
+
+from myhdl import Signal, always, always_comb, intbv, modbv
+
+from hdl.fifo import register_slice
+from hdl.hierarchy import module
+from hdl.normalizer import TAG_BITS
+
+TAGS = 1 << TAG_BITS
+
+
+@module
+def output(
+    clk, reset, rows_out, frame, poison_valid, poison_tag, head_done, head_done_key_set, stall_out, config
+):  # fmt: skip
+    """One frame a head: TLAST with the head's last beat, TUSER 0.
+
+    poison_valid, poison_tag: pulse, this head in flight is bad (at the latest with the head's last beat). If none of its
+    beats has been offered yet, all are discarded. Otherwise the frame ends with one beat of TLAST and TUSER (data 0), at
+    once, even if no further beat has come, and what follows of the head is discarded.
+    head_done, head_done_key_set: pulse, the head's last beat was accepted or discarded; heads in order.
+    stall_out: a beat is offered, and not taken in this cycle.
+    Beats go from rows_out to the frame in two cycles, one a cycle.
+    """
+    head = rows_out.like()
+    slicing = register_slice(clk, reset, rows_out, head)
+
+    poisoned = Signal(intbv(0)[TAGS:])
+    set_tag, clear_tag = [Signal(modbv(0)[TAGS:]) for _ in range(2)]
+    opened = Signal(False)  # a beat of the head in hand was offered
+    ended = Signal(False)  # its frame has ended early
+    open_tag = Signal(intbv(0)[TAG_BITS:])
+    last_key_set = Signal(False)  # of the head whose beat is offered
+    offered = Signal(False)
+
+    room, next_poisoned, open_poisoned = [Signal(False) for _ in range(3)]
+    send, end_early, discard = [Signal(False) for _ in range(3)]
+
+    @always_comb
+    def conditions():
+        room.next = not offered or frame.tready
+        next_poisoned.next = poisoned[head.tag]
+        open_poisoned.next = opened and poisoned[open_tag]
+
+    @always_comb
+    def choice():
+        send.next = head.valid and room and not ended and not next_poisoned and not open_poisoned
+        end_early.next = room and open_poisoned and not ended
+        # The last beat is discarded only when nothing is offered, which keeps ``head_done`` in order.
+        discard.next = head.valid and (ended or (next_poisoned and not opened)) and not (head.head_last and offered)
+
+    @always_comb
+    def handshake():
+        head.ready.next = send or discard
+        frame.tvalid.next = offered
+        stall_out.next = offered and not frame.tready
+        set_tag.next = poison_valid << poison_tag
+        clear_tag.next = (head.valid and head.head_last and (send or discard)) << head.tag
+
+    @always(clk.posedge)
+    def state():
+        if reset:
+            offered.next = False
+            opened.next = False
+            ended.next = False
+            poisoned.next = 0
+            head_done.next = False
+        else:
+            if send or end_early:
+                offered.next = True
+            elif frame.tready:
+                offered.next = False
+            if (send or discard) and head.head_last:
+                opened.next = False
+                ended.next = False
+            else:
+                opened.next = opened or send
+                ended.next = ended or end_early
+            poisoned.next = (poisoned | set_tag) & ~clear_tag
+            head_done.next = (offered and frame.tready and frame.tlast and not frame.tuser) or (discard and head.head_last)
+
+    @always(clk.posedge)
+    def beat():
+        if send:
+            frame.tdata.next = head.data
+            frame.tlast.next = head.head_last
+            frame.tuser.next = False
+            open_tag.next = head.tag
+            last_key_set.next = head.key_set
+        elif end_early:
+            frame.tdata.next = 0
+            frame.tlast.next = True
+            frame.tuser.next = True
+        if discard:
+            head_done_key_set.next = head.key_set
+        else:
+            head_done_key_set.next = last_key_set
+
+    return slicing, conditions, choice, handshake, state, beat

@@ -1,0 +1,63 @@
+"""One element of an output row: x * a + y * b, rounded and saturated (golden twin: ``golden.normalizer.normalize``)."""
+
+from myhdl import Signal, always, always_comb, intbv
+
+from golden.config import MULTIPLIER_BITS, OUTPUT_BITS
+from golden.normalizer import OUTPUT_SHIFT
+from hdl.hierarchy import module
+from hdl.stream import Signed
+
+WEIGHTED_SUM_CYCLES = 4
+
+
+@module
+def weighted_sum(clk, x, a, y, b, element):
+    """element = (x * a + y * b) * 2^-17, rounded half up, saturated to int16; four cycles, one a cycle.
+
+    x, a, y, b: 18 bits signed, in registers; a and b not negative. Two multipliers.
+    """
+    product_bits = 2 * MULTIPLIER_BITS
+    x_product = Signed(product_bits).signal()
+    y_product = Signed(product_bits).signal()
+    total = Signed(product_bits).signal()  # a + b is at most 1.0 = 2^16
+    floor = Signed(product_bits - OUTPUT_SHIFT).signal()
+    half = Signal(False)
+    rounded = Signed(product_bits - OUTPUT_SHIFT + 1).signal()
+    excess = Signed(product_bits - OUTPUT_SHIFT + 1 - (OUTPUT_BITS - 1)).signal()
+    limit = 1 << (OUTPUT_BITS - 1)
+
+    @always(clk.posedge)
+    def products():
+        x_product.next = x * a
+        y_product.next = y * b
+
+    @always(clk.posedge)
+    def addition():
+        total.next = x_product + y_product
+
+    @always_comb
+    def split():
+        floor.next = total >> OUTPUT_SHIFT
+        half.next = total[OUTPUT_SHIFT - 1]
+
+    @always(clk.posedge)
+    def rounding():
+        if half:
+            rounded.next = floor + 1
+        else:
+            rounded.next = floor
+
+    @always_comb
+    def bits_beyond():
+        excess.next = rounded >> (OUTPUT_BITS - 1)
+
+    @always(clk.posedge)
+    def saturation():
+        if excess > 0:
+            element.next = limit - 1
+        elif excess < -1:
+            element.next = -limit
+        else:
+            element.next = rounded
+
+    return products, addition, split, rounding, bits_beyond, saturation
