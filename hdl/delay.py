@@ -1,0 +1,39 @@
+"""Registers in a row, to keep one signal in step with a pipeline."""
+
+from myhdl import Signal, always, block, intbv
+
+
+@block
+def register(clk, source, target):
+    @always(clk.posedge)
+    def step():
+        target.next = source
+
+    return step
+
+
+@block
+def cleared_register(clk, reset, source, target):
+    @always(clk.posedge)
+    def step():
+        if reset:
+            target.next = 0
+        else:
+            target.next = source
+
+    return step
+
+
+def _like(signal):
+    if signal._type is bool:
+        return Signal(False)
+    return Signal(intbv(0, min=signal.min, max=signal.max))
+
+
+@block
+def delayed(clk, source, target, cycles, reset=None):
+    """``target`` is ``source`` of ``cycles`` (at least 1) cycles ago; with ``reset`` all registers in between clear."""
+    stages = [source] + [_like(target) for _ in range(cycles - 1)] + [target]
+    if reset is None:
+        return [register(clk, stages[i], stages[i + 1]) for i in range(cycles)]
+    return [cleared_register(clk, reset, stages[i], stages[i + 1]) for i in range(cycles)]

@@ -1,0 +1,189 @@
+"""Memories of quantised rows: the keys of two heads, the queries of a ring of groups."""
+
+from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
+
+from golden.config import clog2
+from hdl.fifo import fifo
+from hdl.hierarchy import module
+from hdl.memory import ram
+from hdl.stream import Bits, Flag, Stream
+
+READ_CYCLES = 3
+"""From the address of a step to its operands."""
+
+
+def level_groups(config):
+    """Groups of queries in the ring: two blocks' worth."""
+    return max(2, 2 * config.block_queries // config.predict_queries)
+
+
+def step_bits(config):
+    """Bits of a step's number; a chunk may take more cycles than it has steps."""
+    return max(1, clog2(max(config.d // config.predict_width, config.predict_queries // config.softmax_lanes)))
+
+
+def operand_bits(config):
+    """Bits of the levels that a row gives in one step."""
+    return config.predict_width * config.prediction_bits
+
+
+def groups_stream(config):
+    """Groups whose queries are all there, oldest first."""
+    return Stream(count=Bits(clog2(config.predict_queries) + 1), head_last=Flag())
+
+
+class LevelRead:
+    """What is multiplied in this cycle: dimensions of ``step`` of the keys of ``chunk`` and the queries of ring group
+    ``group``. ``group_done``: the group isn't needed after this cycle.
+    """
+
+    def __init__(self, config):
+        self.key_set = Signal(intbv(0)[1:])
+        self.chunk = Signal(intbv(0)[max(1, clog2(config.max_chunks)) :])
+        self.step = Signal(intbv(0)[step_bits(config) :])
+        self.group = Signal(intbv(0)[clog2(level_groups(config)) :])
+        self.group_done = Signal(False)
+
+
+class Operands:
+    """One step of all queries and keys; ``query_levels``, ``key_levels``: dimension 0 lowest, sign and magnitude."""
+
+    def __init__(self, config):
+        bits = operand_bits(config)
+        self.query_levels = [Signal(intbv(0)[bits:]) for _ in range(config.predict_queries)]
+        self.key_levels = [Signal(intbv(0)[bits:]) for _ in range(config.predict_keys)]
+        self.query_exponents = [Signal(intbv(0)[config.exponent_bits :]) for _ in range(config.predict_queries)]
+        self.key_exponents = [Signal(intbv(0)[config.exponent_bits :]) for _ in range(config.predict_keys)]
+
+
+@module
+def level_memory(clk, write_enable, write_address, write_word, read_address, offset, levels, exponent, depth):
+    """Rows of one query or key of each group or chunk: a word is a beat's levels under their exponent.
+
+    ``offset``: which bit of the word comes lowest in ``levels``, one cycle after its address. Latency ``READ_CYCLES``
+    from the address: memory, register, multiplexer.
+    """
+    WIDTH = len(levels)
+    LEVELS = len(write_word) - len(exponent)
+    read_word = Signal(intbv(0)[len(write_word) :])
+    word = Signal(intbv(0)[len(write_word) :])
+    word_levels = word(LEVELS, 0)
+    word_exponent = word(len(write_word), LEVELS)
+    word_offset = Signal(intbv(0)[len(offset) :])
+    shifted = Signal(intbv(0)[LEVELS:])
+    memory = ram(clk, write_enable, write_address, write_word, read_address, read_word, depth=depth)
+
+    @always(clk.posedge)
+    def hold():
+        word.next = read_word
+        word_offset.next = offset
+
+    @always_comb
+    def align():
+        shifted.next = word_levels >> word_offset
+
+    @always(clk.posedge)
+    def operands():
+        levels.next = shifted[WIDTH:]
+        exponent.next = word_exponent
+
+    return memory, hold, align, operands
+
+
+@block
+def _memories(clk, write_enables, write_address, write_word, read_address, offset, levels, exponents, depth):
+    return [
+        level_memory(clk, write_enables(i), write_address, write_word, read_address, offset, levels[i], exponents[i], depth)
+        for i in range(len(levels))
+    ]
+
+
+@module
+def level_memories(clk, reset, levels, groups, read, operands, config):
+    """Stores the ``levels`` stream (docs/architecture.md), names complete ``groups`` and reads them out step by step.
+
+    A group can be read as soon as ``groups`` has it. ``levels.ready`` goes low while the ring is full.
+    ``operands`` come ``READ_CYCLES`` after ``read``.
+    """
+    QUERIES, KEYS = config.predict_queries, config.predict_keys
+    KEY_SHIFT, BEATS, CHUNKS, RING = clog2(KEYS), config.row_beats, config.max_chunks, level_groups(config)
+    BEAT_STEPS = config.stream_bytes // config.predict_width
+    BEAT_SHIFT, STEP_LEVEL_BITS = clog2(BEAT_STEPS), operand_bits(config)
+    key_depth, query_depth = 2 * CHUNKS * BEATS, RING * BEATS
+
+    beat = Signal(intbv(0)[max(1, clog2(BEATS)) :])
+    ring_group = Signal(intbv(0)[clog2(RING) :])
+    waiting_groups = Signal(intbv(0, min=0, max=RING + 1))
+    accepted = Signal(False)
+    marked = groups.like()
+    key_enables = Signal(intbv(0)[KEYS:])
+    query_enables = Signal(intbv(0)[QUERIES:])
+    key_write_address = Signal(intbv(0)[clog2(key_depth) :])
+    query_write_address = Signal(intbv(0)[clog2(query_depth) :])
+    level_word = ConcatSignal(levels.exponent, levels.levels)
+    write_word = Signal(intbv(0)[len(level_word) :])
+
+    @always_comb
+    def accept():
+        accepted.next = levels.valid and levels.ready
+        marked.valid.next = levels.valid and levels.ready and levels.marker
+        marked.count.next = levels.count
+        marked.head_last.next = levels.head_last
+
+    @always(clk.posedge)
+    def ring():
+        if reset:
+            levels.ready.next = True
+            beat.next = 0
+            ring_group.next = 0
+            waiting_groups.next = 0
+        else:
+            if accepted and levels.marker:
+                ring_group.next = (ring_group + 1) % RING
+            elif accepted:
+                if levels.last:
+                    beat.next = 0
+                else:
+                    beat.next = (beat + 1) % BEATS
+            if marked.valid and not read.group_done:
+                waiting_groups.next = waiting_groups + 1
+                levels.ready.next = waiting_groups != RING - 1
+            elif read.group_done and not marked.valid:
+                waiting_groups.next = waiting_groups - 1
+                levels.ready.next = True
+
+    @always(clk.posedge)
+    def writes():
+        write_word.next = level_word
+        key_write_address.next = (levels.key_set * CHUNKS + (levels.index >> KEY_SHIFT)) * BEATS + beat
+        query_write_address.next = ring_group * BEATS + beat
+        for i in range(KEYS):
+            key_enables.next[i] = accepted and not levels.marker and not levels.query and (levels.index % KEYS) == i
+        for i in range(QUERIES):
+            query_enables.next[i] = accepted and not levels.marker and levels.query and (levels.index % QUERIES) == i
+
+    # Never full: there are no more groups than the ring holds.
+    queue = fifo(clk, reset, marked, groups, depth=RING)
+
+    key_address = Signal(intbv(0)[clog2(key_depth) :])
+    query_address = Signal(intbv(0)[clog2(query_depth) :])
+    offset = Signal(intbv(0)[clog2(config.stream_bytes * config.prediction_bits) :])
+
+    @always_comb
+    def addresses():
+        key_address.next = (read.key_set * CHUNKS + read.chunk) * BEATS + ((read.step >> BEAT_SHIFT) % BEATS)
+        query_address.next = read.group * BEATS + ((read.step >> BEAT_SHIFT) % BEATS)
+
+    @always(clk.posedge)
+    def offsets():
+        offset.next = (read.step % BEAT_STEPS) * STEP_LEVEL_BITS
+
+    key_memories = _memories(
+        clk, key_enables, key_write_address, write_word, key_address, offset,
+        operands.key_levels, operands.key_exponents, key_depth,
+    )  # fmt: skip
+    query_memories = _memories(
+        clk, query_enables, query_write_address, write_word, query_address, offset,
+        operands.query_levels, operands.query_exponents, query_depth,
+    )  # fmt: skip
+    return accept, ring, writes, queue, addresses, offsets, key_memories, query_memories

@@ -1,0 +1,200 @@
+"""In which order groups, chunks and steps are predicted."""
+
+from myhdl import Signal, always, always_comb, intbv
+
+from golden.config import LENGTH_BITS, MANTISSA_BITS, PREDICTED_MANTISSA_BITS, clog2
+from hdl.hierarchy import module
+from hdl.levels import level_groups, step_bits
+from hdl.score_store import MOST_GROUPS
+
+_DROPPED_BITS = MANTISSA_BITS - PREDICTED_MANTISSA_BITS
+_LARGEST_MANTISSA = (1 << PREDICTED_MANTISSA_BITS) - 1
+
+
+class GroupPlan:
+    """The next group: its first query with the last key that it sees, and how it is multiplied.
+
+    ``last_chunk``, ``last_step``: numbers of the last ones; ``last_cycle``: of a chunk. ``mantissa``: as the predictor
+    has it. Constant while ``valid``, as is the rest that is known of the group, in the queues of heads and groups;
+    ``take`` ends it.
+    """
+
+    def __init__(self, config):
+        self.valid = Signal(False)
+        self.take = Signal(False)
+        self.query = Signal(intbv(0)[LENGTH_BITS:])
+        self.last_visible = Signal(intbv(0)[config.key_bits :])
+        self.last_chunk = Signal(intbv(0)[max(1, clog2(config.max_chunks)) :])
+        self.last_step = Signal(intbv(0)[step_bits(config) :])
+        self.last_cycle = Signal(intbv(0)[step_bits(config) :])
+        self.mantissa = Signal(intbv(0)[PREDICTED_MANTISSA_BITS:])
+
+
+@module
+def group_planner(clk, reset, heads, groups, room, group_start, plan, config):
+    """Prepares the ``plan`` of the oldest group of the oldest head, once there is ``room``, in 3 cycles.
+
+    ``group_start``: pulse, room for one group is claimed; ``room`` counts again from the third cycle after it.
+    """
+    WAIT, EXTENT, CLAIM, READY = range(4)
+    QUERIES, KEY_SHIFT, STEP_SHIFT = config.predict_queries, clog2(config.predict_keys), clog2(config.predict_width)
+    LAST_PASS = config.predict_queries // config.softmax_lanes - 1
+    state = Signal(intbv(WAIT, min=0, max=READY + 1))
+    head_first = Signal(True)
+    group_last_visible = Signal(intbv(0)[config.key_bits :])
+    last_step = Signal(intbv(0)[step_bits(config) :])
+    rounded = Signal(intbv(0)[PREDICTED_MANTISSA_BITS + 1 :])
+
+    @always_comb
+    def settings():
+        last_step.next = 0
+        if heads.predict_dims != 0:
+            last_step.next = (heads.predict_dims - 1) >> STEP_SHIFT
+        rounded.next = (heads.mantissa >> _DROPPED_BITS) + heads.mantissa[_DROPPED_BITS - 1]
+
+    @always_comb
+    def pop():
+        groups.ready.next = plan.take
+        heads.ready.next = plan.take and groups.head_last
+
+    @always(clk.posedge)
+    def control():
+        group_start.next = False
+        if reset:
+            state.next = WAIT
+            head_first.next = True
+            plan.valid.next = False
+        elif state == WAIT:
+            if heads.valid and groups.valid:
+                state.next = EXTENT
+        elif state == EXTENT:
+            state.next = CLAIM
+        elif state == CLAIM:
+            if room:
+                group_start.next = True
+                plan.valid.next = True
+                state.next = READY
+        elif plan.take:
+            head_first.next = groups.head_last
+            plan.valid.next = False
+            state.next = WAIT
+
+    @always(clk.posedge)
+    def extent():
+        if state == WAIT and heads.valid and groups.valid:
+            if head_first:
+                plan.query.next = 0
+                if heads.causal:
+                    plan.last_visible.next = heads.n_k - heads.n_q
+                else:
+                    plan.last_visible.next = heads.n_k - 1
+            else:
+                plan.query.next = plan.query + QUERIES
+                if heads.causal:
+                    plan.last_visible.next = plan.last_visible + QUERIES
+        if heads.causal:
+            group_last_visible.next = plan.last_visible + groups.count - 1
+        else:
+            group_last_visible.next = plan.last_visible
+
+    @always(clk.posedge)
+    def work():
+        if state == CLAIM:
+            plan.last_chunk.next = group_last_visible >> KEY_SHIFT
+            plan.last_step.next = last_step
+            if last_step > LAST_PASS:
+                plan.last_cycle.next = last_step
+            else:
+                plan.last_cycle.next = LAST_PASS
+            if rounded > _LARGEST_MANTISSA:
+                plan.mantissa.next = _LARGEST_MANTISSA
+            else:
+                plan.mantissa.next = rounded
+
+    return settings, pop, control, extent, work
+
+
+@module
+def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, group_last, config):
+    """Steps of chunks of groups, one a cycle in ``read`` (hdl.levels.LevelRead), without a gap if nothing is to wait for.
+
+    A chunk takes its steps, or as many cycles as it takes to scale its scores, if that is more (``enable`` is low then).
+    ``last``: step of the chunk; ``group_last``: its chunk is the last of the group. ``progress``: of the score stores,
+    whose conditions for a start are kept here. ``plan.take``: a group starts in the next cycle.
+    """
+    LANES, RING, TWO = config.softmax_lanes, level_groups(config), MOST_GROUPS - 1
+    groups_in_use = [lane.groups for lane in progress]
+    free_chunks = [lane.free_chunks for lane in progress]
+    chunk_bits = len(read.chunk)
+    busy = Signal(False)  # in the cycles of a chunk
+    more = Signal(False)  # of the group after this chunk
+    boundary, free, start_chunk, start_group = [Signal(False) for _ in range(4)]
+    next_chunk = Signal(intbv(0)[chunk_bits:])
+    next_group = Signal(intbv(0)[clog2(RING) :])
+    last_chunk = Signal(intbv(0)[chunk_bits:])
+    last_step, last_cycle = [Signal(intbv(0)[step_bits(config) :]) for _ in range(2)]
+
+    @always_comb
+    def following():
+        boundary.next = not busy or read.step == last_cycle
+        next_chunk.next = 0
+        if more:
+            next_chunk.next = read.chunk + 1
+
+    @always_comb
+    def buffers():
+        free.next = True
+        for i in range(LANES):
+            if more:
+                if groups_in_use[i] > TWO and free_chunks[i] <= next_chunk:
+                    free.next = False
+            elif groups_in_use[i] > TWO or (groups_in_use[i] == TWO and free_chunks[i] == 0):
+                free.next = False
+
+    @always_comb
+    def start():
+        start_chunk.next = boundary and more and free
+        start_group.next = boundary and not more and free and plan.valid
+        plan.take.next = boundary and not more and free and plan.valid
+
+    @always_comb
+    def strobes():
+        enable.next = busy and read.step <= last_step
+        last.next = read.step == last_step
+        group_last.next = not more
+        read.group_done.next = busy and read.step == last_step and not more
+
+    @always(clk.posedge)
+    def control():
+        if reset:
+            busy.next = False
+            more.next = False
+            next_group.next = 0
+        elif start_group:
+            busy.next = True
+            more.next = plan.last_chunk != 0
+            next_group.next = (next_group + 1) % RING
+        elif start_chunk:
+            busy.next = True
+            more.next = next_chunk != last_chunk
+        elif boundary:
+            busy.next = False
+
+    @always(clk.posedge)
+    def place():
+        if start_group or start_chunk:
+            read.step.next = 0
+            read.chunk.next = next_chunk
+        elif not boundary:
+            read.step.next = read.step + 1
+
+    @always(clk.posedge)
+    def group():
+        if start_group:
+            read.group.next = next_group
+            read.key_set.next = key_set
+            last_chunk.next = plan.last_chunk
+            last_step.next = plan.last_step
+            last_cycle.next = plan.last_cycle
+
+    return following, buffers, start, strobes, control, place, group

@@ -1,0 +1,199 @@
+"""Low-bit dot products: predict_queries x predict_keys cells, each predict_width products a cycle."""
+
+from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
+
+from golden.config import clog2
+from hdl.delay import delayed
+from hdl.hierarchy import module
+
+_LEVELS_A_STAGE = 2  # of adders between registers
+
+
+def cell_cycles(config):
+    """From operands to the dot product that contains them: products, sums, accumulator."""
+    return 2 + -(-clog2(config.predict_width) // _LEVELS_A_STAGE)
+
+
+@block
+def _level_product(clk, query_levels, key_levels, place, bits, product, negative):
+    """``product - negative`` is the product of the levels at ``place`` (one cycle).
+
+    The sum of AND-ed magnitudes is written out in full adders: an adder of these few bits on a carry chain, or a DSP
+    block, would waste most of it.
+    """
+    MAGNITUDE, LOW = bits - 1, place * bits
+    SIGN = LOW + MAGNITUDE
+
+    @always(clk.posedge)
+    def multiply():
+        total = intbv(0)[2 * MAGNITUDE + 1 :]
+        carry = False
+        previous = False
+        partial = False
+        total[:] = 0
+        for j in range(MAGNITUDE):
+            carry = False
+            for i in range(MAGNITUDE):
+                partial = query_levels[LOW + i] and key_levels[LOW + j]
+                previous = total[i + j]
+                total[i + j] = previous ^ partial ^ carry
+                carry = (previous and partial) or (carry and (previous or partial))
+            total[j + MAGNITUDE] = carry
+        if query_levels[SIGN] != key_levels[SIGN]:
+            product.next = ~total
+        else:
+            product.next = total
+        negative.next = query_levels[SIGN] != key_levels[SIGN]
+
+    return multiply
+
+
+@block
+def _add(left, right, carry, total):
+    """``total`` = left + right + carry in two's complement, one bit wider than the wider one (combinational)."""
+    WIDTH = len(total)
+    left_and_one = ConcatSignal(left, True)  # the carry enters through a place below the lowest
+    right_and_carry = ConcatSignal(right, carry)
+    extended = Signal(intbv(0, min=-(1 << WIDTH), max=1 << WIDTH))
+
+    @always_comb
+    def add():
+        extended.next = left_and_one.signed() + right_and_carry.signed()
+
+    @always_comb
+    def round_down():
+        total.next = extended[WIDTH + 1 : 1]
+
+    return add, round_down
+
+
+@module
+def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
+    """Dot product of one query and one key, predict_width dimensions a cycle; latency ``cell_cycles``.
+
+    ``clear``: what these operands add up to is not kept; ``capture``: it goes to ``dot`` (signed). Both come one cycle
+    before the end of the latency, with the sum that they are for. Negative numbers are ones' complements with a carry
+    pending, until an adder has one to spare.
+    """
+    product_bits = (config.max_level**2).bit_length() + 1
+    DOT = config.predicted_dot_bits
+    parts, nodes = [], []
+    for place in range(config.predict_width):
+        product, negative = Signal(intbv(0)[product_bits:]), Signal(False)
+        parts.append(_level_product(clk, query_levels, key_levels, place, config.prediction_bits, product, negative))
+        nodes.append((product, negative))
+    level = 0
+    while len(nodes) > 1:
+        level += 1
+        merged = []
+        for i in range(0, len(nodes), 2):
+            (left, carry), (right, pending) = nodes[i], nodes[i + 1]
+            total = Signal(intbv(0)[product_bits + level :])
+            parts.append(_add(left, right, carry, total))
+            if level % _LEVELS_A_STAGE == 0 or len(nodes) == 2:
+                total_now, pending_now = total, pending
+                total, pending = Signal(intbv(0)[product_bits + level :]), Signal(False)
+                parts += [delayed(clk, total_now, total, 1), delayed(clk, pending_now, pending, 1)]
+            merged.append((total, pending))
+        nodes = merged
+    ((step_sum, step_carry),) = nodes
+
+    accumulated = Signal(intbv(0)[DOT:])
+    extended = Signal(intbv(0)[DOT + 1 :])
+    total = Signal(intbv(0)[DOT:])
+    parts.append(_add(accumulated, step_sum, step_carry, extended))
+
+    @always_comb
+    def wrap():
+        total.next = extended[DOT:]
+
+    @always(clk.posedge)
+    def accumulate():
+        if clear:
+            accumulated.next = 0
+        else:
+            accumulated.next = total
+
+    @always(clk.posedge)
+    def result():
+        if capture:
+            dot.next = total.signed()
+
+    return parts, wrap, accumulate, result
+
+
+class Dots:
+    """Dot products of a chunk and the exponents of their rows; constant until the next chunk's are there.
+
+    ``dots``: query * predict_keys + key. ``ready`` is high in the first cycle of new ones. ``group_last``:
+    the chunk is the last of its group.
+    """
+
+    def __init__(self, config):
+        bound = 1 << (config.predicted_dot_bits - 1)
+        cells = config.predict_queries * config.predict_keys
+        self.dots = [Signal(intbv(0, min=-bound, max=bound)) for _ in range(cells)]
+        self.query_exponents = [Signal(intbv(0)[config.exponent_bits :]) for _ in range(config.predict_queries)]
+        self.key_exponents = [Signal(intbv(0)[config.exponent_bits :]) for _ in range(config.predict_keys)]
+        self.ready = Signal(False)
+        self.group_last = Signal(False)
+
+
+@block
+def _captured(clk, capture, source, target, cycles):
+    """``target`` takes ``source`` of ``cycles`` ago at ``capture``."""
+    late = Signal(intbv(0)[len(source) :])
+
+    @always(clk.posedge)
+    def take():
+        if capture:
+            target.next = late
+
+    return delayed(clk, source, late, cycles), take
+
+
+@module
+def score_array(clk, reset, operands, enable, last, group_last, results, config):
+    """Multiplies and sums ``operands`` (hdl.levels.Operands) into ``results`` (Dots).
+
+    ``enable``: the operands count; ``last``: with them a chunk is complete (and a group, if ``group_last``). The next
+    chunk can start in the next cycle. ``results`` are there ``cell_cycles`` later.
+    """
+    KEYS = config.predict_keys
+    wait = cell_cycles(config) - 1
+    summed = Signal(False)
+    capture = Signal(False)
+    last_group = Signal(False)
+    clear = Signal(False)
+    enabled_last = Signal(False)
+
+    @always_comb
+    def complete():
+        enabled_last.next = enable and last
+
+    @always_comb
+    def restart():
+        clear.next = capture or not summed
+
+    @always(clk.posedge)
+    def announce():
+        results.ready.next = capture and not reset
+        if capture:
+            results.group_last.next = last_group
+
+    flags = [
+        delayed(clk, enable, summed, wait, reset),
+        delayed(clk, enabled_last, capture, wait, reset),
+        delayed(clk, group_last, last_group, wait),
+    ]
+    cells = [
+        score_cell(
+            clk, operands.query_levels[i // KEYS], operands.key_levels[i % KEYS], clear, capture, results.dots[i], config
+        )
+        for i in range(len(results.dots))
+    ]
+    exponents = [
+        _captured(clk, capture, operands.query_exponents[i], results.query_exponents[i], wait)
+        for i in range(config.predict_queries)
+    ] + [_captured(clk, capture, operands.key_exponents[i], results.key_exponents[i], wait) for i in range(KEYS)]
+    return complete, restart, announce, flags, cells, exponents

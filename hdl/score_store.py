@@ -1,0 +1,386 @@
+"""Predicted scores of two groups, and their maxima: one group is written while the one before it is streamed out."""
+
+import copy
+
+from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
+
+from golden.config import FACTOR_SHIFT_BITS, LENGTH_BITS, MANTISSA_BITS, PREDICTED_BITS, THRESHOLD_FRACTION, clog2
+from hdl.delay import delayed
+from hdl.fifo import fifo
+from hdl.hierarchy import module
+from hdl.memory import distributed_ram, ram_with_enable
+from hdl.score_scaler import HIGHEST, LOWEST
+from hdl.stream import Bits, Flag, Signed, Stream
+
+TAG_BITS = 4
+MOST_GROUPS = 3  # begun and not yet streamed out: the third may follow the first through its buffer
+_GROUP_QUEUE = 4
+
+
+def head_settings(config):
+    """Fields of a head that travel with its chunks."""
+    return dict(
+        mantissa=Bits(MANTISSA_BITS),
+        shift=Bits(FACTOR_SHIFT_BITS),
+        threshold=Bits(THRESHOLD_FRACTION + 1),
+        key_set=Bits(1),
+        tag=Bits(TAG_BITS),
+        causal=Flag(),
+        residual=Flag(),
+        n_k=Bits(config.key_count_bits),
+        n_q=Bits(LENGTH_BITS),
+    )
+
+
+def begun_stream(config):
+    """Groups as the multiplication begins: ``query``, ``last_visible`` (last key that it sees) of the first query."""
+    return Stream(
+        count=Bits(clog2(config.predict_queries) + 1),
+        head_last=Flag(),
+        query=Bits(LENGTH_BITS),
+        last_visible=Bits(config.key_bits),
+        **head_settings(config),
+    )
+
+
+def chunks_stream(config):
+    """The stream ``chunks`` of docs/architecture.md (there is one for each softmax lane)."""
+    return Stream(
+        scores=Bits(config.predict_keys * PREDICTED_BITS),
+        visible_mask=Bits(config.predict_keys),
+        last=Flag(),
+        maximum=Signed(PREDICTED_BITS),
+        query=Bits(LENGTH_BITS),
+        visible=Bits(config.key_count_bits),
+        group_last=Flag(),
+        head_last=Flag(),
+        **head_settings(config),
+    )
+
+
+class StoreProgress:
+    """How far a lane is: ``groups`` begun and not yet streamed out, ``free_chunks`` of the oldest's buffer that
+    will not be read again."""
+
+    def __init__(self, config):
+        self.groups = Signal(intbv(0, min=0, max=MOST_GROUPS + 1))
+        self.free_chunks = Signal(intbv(0)[max(1, clog2(config.max_chunks)) :])
+
+
+def _own_ready(stream):
+    """The same stream with a ``ready`` of its own."""
+    view = copy.copy(stream)
+    view.ready = Signal(False)
+    return view
+
+
+def _score():
+    return Signal(intbv(0, min=LOWEST, max=HIGHEST + 1))
+
+
+@block
+def _larger(clk, left, right, larger):
+    @always(clk.posedge)
+    def compare():
+        if left > right:
+            larger.next = left
+        else:
+            larger.next = right
+
+    return compare
+
+
+@block
+def _maximum(clk, scores, maximum):
+    """Largest of the scores, clog2(number of scores) cycles later."""
+    parts, level = [], scores
+    while len(level) > 1:
+        pairs = len(level) // 2
+        above = [maximum] if pairs == 1 else [_score() for _ in range(pairs)]
+        parts += [_larger(clk, level[2 * i], level[2 * i + 1], above[i]) for i in range(pairs)]
+        level = above
+    return parts
+
+
+@module
+def query_maxima(clk, reset, scores, first, last, valid, write, number, maximum, config):
+    """Running maximum of each of a lane's queries, which take turns: one chunk of ``scores`` in each ``valid`` cycle.
+
+    ``first``, ``last``: chunk of the query. After the last one, ``write`` goes up for a cycle in which ``maximum`` is
+    that of query ``number``; clog2(predict_keys) cycles after ``valid``.
+    """
+    PASSES = config.predict_queries // config.softmax_lanes
+    wait = clog2(config.predict_keys)
+    chunk_maximum = _score() if wait else scores[0]
+    late_first, late_last, late_valid = (Signal(False), Signal(False), Signal(False)) if wait else (first, last, valid)
+    running = [_score() for _ in range(PASSES)]  # running[0] is the next query's
+
+    @always_comb
+    def update():
+        if late_first or chunk_maximum > running[0]:
+            maximum.next = chunk_maximum
+        else:
+            maximum.next = running[0]
+        write.next = late_valid and late_last
+
+    @always(clk.posedge)
+    def rotate():
+        if late_valid:
+            for i in range(PASSES - 1):
+                running[i].next = running[i + 1]
+            running[PASSES - 1].next = maximum
+
+    @always(clk.posedge)
+    def count():
+        if reset:
+            number.next = 0
+        elif late_valid:
+            number.next = (number + 1) % PASSES
+
+    parts = [update, rotate, count]
+    if wait:
+        parts += [
+            _maximum(clk, scores, chunk_maximum),
+            delayed(clk, first, late_first, wait),
+            delayed(clk, last, late_last, wait),
+            delayed(clk, valid, late_valid, wait, reset),
+        ]
+    return parts
+
+
+@block
+def _settings_register(clk, enable, source, target):
+    @always(clk.posedge)
+    def settings():
+        if enable:
+            target.mantissa.next = source.mantissa
+            target.shift.next = source.shift
+            target.threshold.next = source.threshold
+            target.key_set.next = source.key_set
+            target.tag.next = source.tag
+            target.causal.next = source.causal
+            target.residual.next = source.residual
+            target.n_k.next = source.n_k
+            target.n_q.next = source.n_q
+
+    return settings
+
+
+class ReadPlace:
+    """Where a reader is: the word of ``chunk`` of the lane's query ``number`` in one of two buffers."""
+
+    def __init__(self, config):
+        self.buffer = Signal(False)
+        self.number = Signal(intbv(0, min=0, max=max(2, config.predict_queries // config.softmax_lanes)))
+        self.chunk = Signal(intbv(0)[max(1, clog2(config.max_chunks)) :])
+
+
+@module
+def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, chunks, progress, lane, config):
+    """Streams complete groups to ``chunks``, query by query, a chunk a cycle, without a gap.
+
+    ``begun``: groups, in order (``valid`` alone; their number is bounded by who watches ``progress``).
+    ``group_complete``: pulse, as soon as the maximum of the next group's first query is there; the others may follow a
+    cycle each. ``place``: what is read next; its ``maximum`` comes in the same cycle, its ``word`` after the next clock
+    edge with ``read``. Three cycles from ``group_complete`` to ``chunks.valid``.
+    """
+    KEYS, KEY_SHIFT = config.predict_keys, clog2(config.predict_keys)
+    LANES, LANE_SHIFT = config.softmax_lanes, clog2(config.softmax_lanes)
+    ALL_KEYS, VISIBLE = (1 << KEYS) - 1, config.key_count_bits
+    key_masks = tuple((2 << i) - 1 for i in range(KEYS))
+    group, fetched = begun.like(), chunks.like()
+    queue = fifo(clk, reset, _own_ready(begun), group, depth=_GROUP_QUEUE)
+
+    complete_groups = Signal(intbv(0, min=0, max=MOST_GROUPS + 1))
+    lane_queries = Signal(intbv(0)[clog2(config.predict_queries) + 2 :])
+    index = Signal(intbv(0)[clog2(config.predict_queries) + 1 :])  # of the query in its group
+    last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])  # the query's last visible key
+    next_last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])
+    advance, offered, last_chunk, last_query, finish = [Signal(False) for _ in range(5)]
+    last_key = Signal(intbv(0, min=0, max=max(2, KEYS)))
+    last_mask = Signal(intbv(0)[KEYS:])
+
+    @always_comb
+    def query():
+        lane_queries.next = (group.count + (LANES - 1 - lane)) >> LANE_SHIFT
+        index.next = place.number * LANES + lane
+        if place.number != 0:
+            last_seen.next = next_last_seen
+        elif group.causal:
+            last_seen.next = group.last_visible + lane
+        else:
+            last_seen.next = group.last_visible
+
+    @always_comb
+    def bounds():
+        advance.next = chunks.ready or not chunks.valid
+        offered.next = complete_groups != 0 and group.valid and lane_queries != 0
+        last_chunk.next = place.chunk == (last_seen >> KEY_SHIFT)
+        last_query.next = place.number + 1 == lane_queries
+
+    @always_comb
+    def progress_of_group():
+        finish.next = (
+            advance and complete_groups != 0 and group.valid
+            and (lane_queries == 0 or (last_chunk and last_query))
+        )  # fmt: skip
+        if last_query:
+            progress.free_chunks.next = place.chunk
+        else:
+            progress.free_chunks.next = 0
+
+    @always_comb
+    def take():
+        group.ready.next = finish
+        read.next = advance and offered
+
+    @always(clk.posedge)
+    def groups():
+        if reset:
+            progress.groups.next = 0
+            complete_groups.next = 0
+        else:
+            if begun.valid and not finish:
+                progress.groups.next = progress.groups + 1
+            elif finish and not begun.valid:
+                progress.groups.next = progress.groups - 1
+            if group_complete and not finish:
+                complete_groups.next = complete_groups + 1
+            elif finish and not group_complete:
+                complete_groups.next = complete_groups - 1
+
+    @always(clk.posedge)
+    def next_place():
+        if reset:
+            place.buffer.next = False
+            place.number.next = 0
+            place.chunk.next = 0
+        elif finish:
+            place.buffer.next = not place.buffer
+            place.number.next = 0
+            place.chunk.next = 0
+        elif read:
+            if last_chunk:
+                place.number.next = place.number + 1
+                place.chunk.next = 0
+            else:
+                place.chunk.next = place.chunk + 1
+
+    @always(clk.posedge)
+    def next_query():
+        if read and last_chunk:
+            if group.causal:
+                next_last_seen.next = last_seen + LANES
+            else:
+                next_last_seen.next = last_seen
+
+    @always(clk.posedge)
+    def valid():
+        if reset:
+            fetched.valid.next = False
+            chunks.valid.next = False
+        elif advance:
+            fetched.valid.next = offered
+            chunks.valid.next = fetched.valid
+
+    @always(clk.posedge)
+    def fetch():
+        if advance:
+            fetched.last.next = last_chunk
+            fetched.query.next = group.query + index
+            fetched.visible.next = last_seen[VISIBLE:] + 1
+            fetched.group_last.next = index + 1 == group.count
+            fetched.head_last.next = group.head_last and index + 1 == group.count
+            last_key.next = last_seen % KEYS
+            if place.chunk == 0:
+                fetched.maximum.next = maximum
+
+    @always_comb
+    def mask_of_last():
+        last_mask.next = key_masks[last_key]
+
+    @always(clk.posedge)
+    def offer():
+        if advance:
+            chunks.scores.next = word
+            if fetched.last:
+                chunks.visible_mask.next = last_mask
+            else:
+                chunks.visible_mask.next = ALL_KEYS
+            chunks.last.next = fetched.last
+            chunks.query.next = fetched.query
+            chunks.visible.next = fetched.visible
+            chunks.group_last.next = fetched.group_last
+            chunks.head_last.next = fetched.head_last
+            chunks.maximum.next = fetched.maximum
+
+    settings = [
+        _settings_register(clk, advance, group, fetched),
+        _settings_register(clk, advance, fetched, chunks),
+    ]
+    return (
+        queue, query, bounds, progress_of_group, take, groups, next_place, next_query, valid, fetch, mask_of_last,
+        offer, settings,
+    )  # fmt: skip
+
+
+@module
+def score_store(clk, reset, scores, valid, last, begun, chunks, progress, lane, config):
+    """Keeps the scores of one softmax lane until their maximum is known, and streams them out (``chunk_reader``).
+
+    ``scores``: of the lane's queries in turn, for the first chunk of a group, then for the next, a query in each
+    ``valid`` cycle; ``last`` with the last chunk of a group. The caller starts chunk c of a group only if no more than
+    two groups, it included, are begun and not yet streamed out, or three and ``progress.free_chunks`` is above c.
+    """
+    PASSES, CHUNKS = config.predict_queries // config.softmax_lanes, config.max_chunks
+    depth = 2 * PASSES * CHUNKS
+    word = ConcatSignal(*reversed(scores)) if len(scores) > 1 else scores[0]
+    place = ReadPlace(config)
+    number, final_number = [Signal(intbv(0, min=0, max=max(2, PASSES))) for _ in range(2)]
+    chunk = Signal(intbv(0)[max(1, clog2(CHUNKS)) :])
+    buffer, final_buffer, first, final, group_complete, read = [Signal(False) for _ in range(6)]
+    final_maximum, read_maximum = _score(), _score()
+    write_address, read_address = Signal(intbv(0)[clog2(depth) :]), Signal(intbv(0)[clog2(depth) :])
+    final_address, maximum_address = [Signal(intbv(0)[clog2(2 * PASSES) :]) for _ in range(2)]
+    read_word = Signal(intbv(0)[len(chunks.scores) :])
+
+    @always(clk.posedge)
+    def write_place():
+        if reset:
+            number.next = 0
+            chunk.next = 0
+            buffer.next = False
+        elif valid:
+            number.next = (number + 1) % PASSES
+            if number == PASSES - 1:
+                if last:
+                    chunk.next = 0
+                    buffer.next = not buffer
+                else:
+                    chunk.next = chunk + 1
+
+    @always_comb
+    def addresses():
+        first.next = chunk == 0
+        write_address.next = (buffer * PASSES + number) * CHUNKS + chunk
+        read_address.next = (place.buffer * PASSES + place.number) * CHUNKS + place.chunk
+        final_address.next = final_buffer * PASSES + final_number
+        maximum_address.next = place.buffer * PASSES + place.number
+
+    @always(clk.posedge)
+    def complete():
+        group_complete.next = final and final_number == 0 and not reset
+        if reset:
+            final_buffer.next = False
+        elif final and final_number == PASSES - 1:
+            final_buffer.next = not final_buffer
+
+    store = ram_with_enable(clk, valid, write_address, word, read, read_address, read_word, depth=depth)
+    maxima = query_maxima(clk, reset, scores, first, last, valid, final, final_number, final_maximum, config)
+    final_maxima = distributed_ram(
+        clk, final, final_address, final_maximum, maximum_address, read_maximum, depth=2 * PASSES
+    )
+    reader = chunk_reader(
+        clk, reset, begun, group_complete, place, read, read_word, read_maximum, chunks, progress, lane, config
+    )
+    return write_place, addresses, complete, store, maxima, final_maxima, reader
