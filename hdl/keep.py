@@ -114,11 +114,12 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
     @always(clk.posedge)
     def counts():
         count = intbv(0, min=0, max=keys + 1)
+        for key in range(keys):
+            count[:] = count + bits[key]
         if valids[_STAGES - 1]:
-            for key in range(keys):
-                if bits[key]:
-                    count[:] = count + 1
-        kept_count.next = count
+            kept_count.next = count
+        else:
+            kept_count.next = 0
 
     comparisons = [
         _compare(clk, word((key + 1) * DISTANCE_BITS, key * DISTANCE_BITS), reach_chunk, is_kept[key], distances[key])

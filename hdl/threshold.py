@@ -50,7 +50,7 @@ def reach_stream(config):
     )
 
 
-# Entries of the table, and the one after the last, aligned to where ``normalize`` puts a leading one.
+# Entries of the table from the second, falling, and the one after the last, aligned to where ``normalize`` puts a leading one.
 _STEPS = tuple(2 * entry for entry in (*WEIGHT_TABLE[1:], WEIGHT_TABLE[0] >> 1))
 
 # Clock cycles after the one that takes a request; in each, the registers named here are written.
@@ -86,12 +86,10 @@ def threshold_search(clk, reset, request, result, config):
     A result is valid ``SEARCH_CYCLES`` after its request was transferred (14), and the next request is taken in the
     cycle after the one in which it leaves.
     """
-    # T * sum in four products of halves; split so that the product of the high halves counts in units of 2^-24.
-    sum_low = max(THRESHOLD_FRACTION // 2, (config.weight_sum_bits + 1) // 2)
-    threshold_low = THRESHOLD_FRACTION - sum_low
-    half_bits = max(sum_low, THRESHOLD_FRACTION + 1 - threshold_low)
+    # T * sum in four products of halves: that of the high halves is in the limit's units.
+    low_bits = THRESHOLD_FRACTION // 2
+    half_bits = max(THRESHOLD_FRACTION + 1, config.weight_sum_bits) - low_bits
     assert half_bits <= MULTIPLIER_BITS, "max_keys: the sum of the weights is too wide for one multiplier"
-    limit_bits = config.weight_sum_bits + half_bits
     bound_bits = WEIGHT_FRACTION + 1
 
     weight_sum = Signal(intbv(0)[config.weight_sum_bits :])
@@ -103,7 +101,7 @@ def threshold_search(clk, reset, request, result, config):
 
     sum_half, threshold_half = [Signal(intbv(0)[half_bits:]) for _ in range(2)]
     product = Signal(intbv(0)[2 * half_bits :])
-    limit = Signal(intbv(0)[limit_bits:])
+    limit = Signal(intbv(0)[2 * half_bits + 1 :])
     bound, normalized = [Signal(intbv(0)[bound_bits:]) for _ in range(2)]
     position = Signal(intbv(0)[clog2(bound_bits) :])
     at_most = [Signal(False) for _ in _STEPS]
@@ -140,13 +138,13 @@ def threshold_search(clk, reset, request, result, config):
     @always(clk.posedge)
     def operands():
         if cycle[1]:
-            sum_half.next = weight_sum >> sum_low
+            sum_half.next = weight_sum >> low_bits
         else:
-            sum_half.next = weight_sum[sum_low:]
+            sum_half.next = weight_sum[low_bits:]
         if cycle[0]:
-            threshold_half.next = threshold >> threshold_low
+            threshold_half.next = threshold >> low_bits
         else:
-            threshold_half.next = threshold[threshold_low:]
+            threshold_half.next = threshold[low_bits:]
 
     @always(clk.posedge)
     def multiply():
@@ -156,12 +154,10 @@ def threshold_search(clk, reset, request, result, config):
     def limits():
         if cycle == _ACCUMULATE:
             limit.next = product
-        elif cycle == _ACCUMULATE + 1:
-            limit.next = (limit >> threshold_low) + product
         elif cycle == _ACCUMULATE + 2:
-            limit.next = (limit >> (sum_low - threshold_low)) + product
-        elif cycle == _ACCUMULATE + 3:
-            limit.next = (limit >> threshold_low) + product
+            limit.next = limit + product
+        elif cycle < _BOUND:
+            limit.next = (limit >> low_bits) + product
 
     @always(clk.posedge)
     def bounds():
@@ -175,8 +171,8 @@ def threshold_search(clk, reset, request, result, config):
     def distances():
         fraction = intbv(0)[PREDICTED_FRACTION + 1 :]
         for step in range(len(_STEPS)):
-            if at_most[step]:
-                fraction[:] = fraction + 1
+            if at_most[step]:  # and so it is for all smaller steps
+                fraction[:] = step + 1
         distance.next = ((WEIGHT_FRACTION - position) << PREDICTED_FRACTION) + fraction
 
     @always(clk.posedge)

@@ -10,16 +10,14 @@ from golden.config import WEIGHT_FRACTION, clog2
 from hdl.exp2 import WEIGHT_CYCLES, weight
 from hdl.hierarchy import module
 
-LEVELS = 2  # of the adder tree between two registers
-
 
 def weight_sum_cycles(keys):
     """Cycles from a query's last chunk at the inputs to ``done``."""
-    return WEIGHT_CYCLES + -(-clog2(keys) // LEVELS) + 1
+    return WEIGHT_CYCLES + clog2(keys) + 1
 
 
 @block
-def _add_two(clk, a, b, total):
+def _add(clk, a, b, total):
     @always(clk.posedge)
     def add():
         total.next = a + b
@@ -28,23 +26,13 @@ def _add_two(clk, a, b, total):
 
 
 @block
-def _add_four(clk, a, b, c, d, total):
-    @always(clk.posedge)
-    def add():
-        total.next = a + b + c + d
-
-    return add
-
-
-@block
 def _adder_tree(clk, terms, total):
-    """Sum a list of two or more signals, a power of two of them; a register after every two levels."""
+    """Sum a list of two or more signals, a power of two of them; a register after every level."""
     parts = []
     while len(terms) > 1:
-        size, add = (2, _add_two) if len(terms) == 2 else (1 << LEVELS, _add_four)
-        sum_bits = len(terms[0]) + clog2(size)
-        sums = [Signal(intbv(0)[sum_bits:]) for _ in range(len(terms) // size)] if len(terms) > size else [total]
-        parts += [add(clk, *terms[i * size : (i + 1) * size], out) for i, out in enumerate(sums)]
+        sum_bits = len(terms[0]) + 1
+        sums = [Signal(intbv(0)[sum_bits:]) for _ in terms[::2]] if len(terms) > 2 else [total]
+        parts += [_add(clk, *pair) for pair in zip(terms[::2], terms[1::2], sums, strict=True)]
         terms = sums
     return parts
 
