@@ -114,23 +114,24 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
     word = Signal(intbv(0)[clog2(words) :])
     key = Signal(intbv(0)[config.key_count_bits :])  # of V, that this step adds or subtracts
     first_key = Signal(intbv(0)[config.key_count_bits :])  # the last one that the head's first query sees
-    last_walked = Signal(intbv(0)[config.key_count_bits :])
-    from_total, walks = Signal(False), Signal(False)
-    fewer_before = Signal(False)
-    queries_done = Signal(intbv(0)[clog2(config.block_queries + 1) :])
+    keys_to_walk = Signal(intbv(0)[config.key_count_bits :])
+    from_total, fewer_before = Signal(False), Signal(False)
+    queries_left = Signal(intbv(0)[clog2(config.block_queries + 1) :])
     row = Signal(intbv(0)[clog2(lanes) :])
     half = Signal(False)
     factors_waiting = Signal(intbv(0, min=0, max=limit_factors))
     groups_waiting = Signal(intbv(0, min=0, max=limit_groups))
     beats = Signal(intbv(0, min=0, max=BEATS_IN_FLIGHT + 1))
 
-    word_ends, block_ends, beat_ends, query_step, query_begins, group_ends = [Signal(False) for _ in range(6)]
+    word_ends, block_ends, walk_ends, beat_ends = [Signal(False) for _ in range(4)]
+    query_step, query_begins, advance, group_ends = [Signal(False) for _ in range(4)]
 
     @always_comb
     def places():
         word_ends.next = word == words - 1
         beat_ends.next = (word & (beat_words - 1)) == beat_words - 1
-        block_ends.next = queries_done == work.count - 1
+        block_ends.next = queries_left == 1
+        walk_ends.next = keys_to_walk <= 1
         fewer_before.next = first_key <= work.n_q
 
     @always_comb
@@ -143,6 +144,7 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
 
     @always_comb
     def consequences():
+        advance.next = query_step or state == state_names.RESTART or state == state_names.WALK
         query_begins.next = query_step and word == 0
         group_ends.next = query_step and word_ends and (row == lanes - 1 or block_ends)
         work.ready.next = query_step and word_ends and block_ends
@@ -161,22 +163,37 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
             state.next = state_names.RESTART
         elif state == state_names.RESTART:
             if word_ends:
-                if walks:
+                if keys_to_walk != 0:
                     state.next = state_names.WALK
                 else:
                     state.next = state_names.QUERIES
         elif state == state_names.WALK:
-            if word_ends and key == last_walked:
+            if word_ends and walk_ends:
                 state.next = state_names.QUERIES
         elif query_step and word_ends and block_ends:
             state.next = state_names.WAIT
 
     @always(clk.posedge)
-    def counts():
+    def place_in_block():
         if state == state_names.WAIT:
-            queries_done.next = 0
+            queries_left.next = work.count
             row.next = 0
             word.next = 0
+        elif advance:
+            if word_ends:
+                word.next = 0
+                if state == state_names.QUERIES:
+                    queries_left.next = queries_left - 1
+                    if row == lanes - 1:
+                        row.next = 0
+                    else:
+                        row.next = row + 1
+            else:
+                word.next = word + 1
+
+    @always(clk.posedge)
+    def keys():
+        if state == state_names.WAIT:
             if work.valid and work.head_first:
                 if work.causal:
                     first_key.next = work.n_k - work.n_q
@@ -184,33 +201,19 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
                     first_key.next = 0
         elif state == state_names.PREPARE:
             from_total.next = not work.causal or not fewer_before
-            walks.next = work.causal and first_key != 0
-            if not fewer_before:
-                key.next = first_key
-                last_walked.next = work.n_k - 1
-            else:
+            if fewer_before:
                 key.next = 0
-                if first_key != 0:
-                    last_walked.next = first_key - 1
-        elif state != state_names.QUERIES or query_step:
-            if word_ends:
-                word.next = 0
+                keys_to_walk.next = first_key
             else:
-                word.next = word + 1
-            if state == state_names.WALK and word_ends:
-                if key == last_walked:
-                    key.next = first_key
-                else:
-                    key.next = key + 1
-            if state == state_names.QUERIES and word_ends:
-                if not block_ends:
-                    queries_done.next = queries_done + 1
-                if work.causal:
-                    key.next = key + 1
-                if row == lanes - 1:
-                    row.next = 0
-                else:
-                    row.next = row + 1
+                key.next = first_key
+                keys_to_walk.next = work.n_q
+        elif advance and word_ends and state != state_names.RESTART:
+            if state == state_names.WALK:
+                keys_to_walk.next = keys_to_walk - 1
+            if state == state_names.WALK and walk_ends:
+                key.next = first_key
+            elif work.causal:
+                key.next = key + 1
 
     @always(clk.posedge)
     def waiting():
@@ -247,7 +250,7 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
             query.beat.next = False
             released.next = False
         else:
-            step.valid.next = state == state_names.RESTART or state == state_names.WALK or query_step
+            step.valid.next = advance
             query.first.next = query_begins
             query.beat.next = query_step and beat_ends
             released.next = group_ends

@@ -91,7 +91,7 @@ def output(
             frame.tdata.next = 0
             frame.tlast.next = True
             frame.tuser.next = True
-        if discard:
+        if discard and head.head_last:
             head_done_key_set.next = head.key_set
         else:
             head_done_key_set.next = last_key_set

@@ -2,7 +2,7 @@
 
 from myhdl import Signal, always, always_comb, intbv
 
-from golden.config import MULTIPLIER_BITS, OUTPUT_BITS
+from golden.config import KEPT_FRACTION, MULTIPLIER_BITS, OUTPUT_BITS
 from golden.normalizer import OUTPUT_SHIFT
 from hdl.hierarchy import module
 from hdl.stream import Signed
@@ -14,12 +14,13 @@ WEIGHTED_SUM_CYCLES = 4
 def weighted_sum(clk, x, a, y, b, element):
     """element = (x * a + y * b) * 2^-17, rounded half up, saturated to int16; four cycles, one a cycle.
 
-    x, a, y, b: 18 bits signed, in registers; a and b not negative. Two multipliers.
+    x, a, y, b: 18 bits signed, in registers; a and b are shares with 16 fraction bits: not negative, together at most 1.
+    Two multipliers.
     """
-    product_bits = 2 * MULTIPLIER_BITS
+    product_bits = MULTIPLIER_BITS + KEPT_FRACTION  # as a and b, and so their sum, are at most 2^16
     x_product = Signed(product_bits).signal()
     y_product = Signed(product_bits).signal()
-    total = Signed(product_bits).signal()  # a + b is at most 1.0 = 2^16
+    total = Signed(product_bits).signal()
     floor = Signed(product_bits - OUTPUT_SHIFT).signal()
     half = Signal(False)
     rounded = Signed(product_bits - OUTPUT_SHIFT + 1).signal()
