@@ -272,7 +272,7 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
         read.half.next = step_half
         read.word.next = step.word
 
-    return places, decision, consequences, progress, counts, waiting, step_control_registers, step_registers
+    return places, decision, consequences, progress, place_in_block, keys, waiting, step_control_registers, step_registers
 
 
 @module
