@@ -1,4 +1,4 @@
-"""The register map for people and for C, out of `golden/registers.rdl`: `docs/registers.md`, `sw/sanger_registers.h`."""
+"""From `golden/registers.rdl`: the page `docs/registers.md` and the C header `sw/sanger_registers.h`."""
 
 import re
 import tempfile
@@ -18,7 +18,7 @@ PREFIX = "SANGER"
 
 
 def _enumerations(root):
-    """What the fields of the map encode: [(name, [(member, value, description)])], each once, in order of appearance."""
+    """What the fields of the map encode, in order of appearance: [(name, [(member, value, description)])]."""
     enums = {}
     for node in root.top.descendants():
         encoding = node.get_property("encode") if hasattr(node, "lsb") else None
@@ -37,8 +37,8 @@ def header():
         text = path.read_text(encoding="utf-8")
 
     lines = [
-        "// Byte offsets. Prefer 32-bit accesses at these to the packed structure: on some machines a compiler reads its",
-        "// members byte by byte, and the low word of a counter must be read at once.",
+        "// Byte offsets. Prefer 32-bit accesses at these to the packed structure: on some machines a compiler reads",
+        "// its members byte by byte, and the low word of a counter must be read at once.",
     ]
     for register in REGISTER_MAP:
         lines.append(f"#define {PREFIX}__{register.path.replace('.', '__')}_offset {register.address:#x}")

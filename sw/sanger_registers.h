@@ -365,8 +365,8 @@ typedef struct __attribute__ ((__packed__)) {
 
 static_assert(sizeof(sanger_t) == 0x150, "Packing error");
 
-// Byte offsets. Prefer 32-bit accesses at these to the packed structure: on some machines a compiler reads its
-// members byte by byte, and the low word of a counter must be read at once.
+// Byte offsets. Prefer 32-bit accesses at these to the packed structure: on some machines a compiler reads
+// its members byte by byte, and the low word of a counter must be read at once.
 #define SANGER__ID_offset 0x0
 #define SANGER__VERSION_offset 0x4
 #define SANGER__HEAD_DIMENSION_offset 0x8

@@ -133,7 +133,7 @@ def item(descriptor, config):
 
 
 class Bench:
-    """A register block, and what software and core do to it, one action after the other (generators of clock cycles)."""
+    """A register block, and what software and core do to it: actions, one after the other, as generators of cycles."""
 
     def __init__(self, stall=0, seed=0, config=CONFIG, axi=None):
         self.config, self.stall, self.random = config, stall, random.Random(seed)
@@ -143,7 +143,7 @@ class Bench:
         self.model = Model(config)
         self.soft_resets = 0
 
-    def run(self, engine, script, own_reset=False, max_cycles=60000):
+    def run(self, engine, script, own_reset=False, beside=(), max_cycles=60000):
         """Run `script` (a generator of clock cycles), after a reset unless the script drives `reset` on its own."""
         finished = False
 
@@ -165,7 +165,7 @@ class Bench:
             engine, registers, self.clk, self.reset, self.axi, self.stream, self.status, self.events, self.config
         )
         reset = None if own_reset else self.reset
-        return run(self.clk, reset, [dut, software(), self._monitor()], lambda: finished, max_cycles)
+        return run(self.clk, reset, [dut, software(), self._monitor(), *beside], lambda: finished, max_cycles)
 
     @block
     def _monitor(self):
@@ -433,36 +433,86 @@ def test_descriptors_leave_in_order_with_what_is_wrong_with_them(engine, config)
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "changes, fault",
-    [
-        ({}, "NONE"),
-        ({"n_q": 0}, "BAD_LENGTH"),
-        ({"n_q": 65535}, "NONE"),
-        ({"n_q": 65536}, "BAD_LENGTH"),
-        ({"n_q": 65537}, "BAD_LENGTH"),
-        ({"n_k": 0}, "BAD_LENGTH"),
-        ({"n_k": CONFIG.max_keys}, "NONE"),
-        ({"n_k": CONFIG.max_keys + 1}, "BAD_LENGTH"),
-        ({"causal": 1, "n_q": 7}, "NONE"),
-        ({"causal": 1, "n_q": 8}, "BAD_LENGTH"),
-        ({"mantissa": 0x8000, "shift": 31}, "NONE"),
-        ({"mantissa": 0x7FFF}, "BAD_FACTOR"),
-        ({"shift": 32}, "BAD_FACTOR"),
-        ({"threshold": 0}, "NONE"),
-        ({"threshold": 1 << 24}, "NONE"),
-        ({"threshold": (1 << 24) + 1}, "BAD_THRESHOLD"),
-        ({"predict_dims": 0}, "BAD_PREDICT_DIMS"),
-        ({"predict_dims": CONFIG.d}, "NONE"),
-        ({"predict_dims": CONFIG.d + 1}, "BAD_PREDICT_DIMS"),
-        ({"mode": HeadMode.QUERIES}, "NONE"),
-        ({"mode": HeadMode.APPEND}, "BAD_MODE"),
-        ({"mode": 1 << 31}, "BAD_MODE"),
-    ],
-)
+LIMITS = [
+    ({}, "NONE"),
+    ({"n_q": 0}, "BAD_LENGTH"),
+    ({"n_q": 65535}, "NONE"),
+    ({"n_q": 65536}, "BAD_LENGTH"),
+    ({"n_q": 65537}, "BAD_LENGTH"),
+    ({"n_k": 0}, "BAD_LENGTH"),
+    ({"n_k": CONFIG.max_keys}, "NONE"),
+    ({"n_k": CONFIG.max_keys + 1}, "BAD_LENGTH"),
+    ({"n_k": (1 << 16) + 1}, "BAD_LENGTH"),
+    ({"causal": 1, "n_q": 7}, "NONE"),
+    ({"causal": 1, "n_q": 8}, "BAD_LENGTH"),
+    ({"mantissa": 0x8000, "shift": 31}, "NONE"),
+    ({"mantissa": 0x7FFF}, "BAD_FACTOR"),
+    ({"shift": 32}, "BAD_FACTOR"),
+    ({"threshold": 0}, "NONE"),
+    ({"threshold": 1 << 24}, "NONE"),
+    ({"threshold": (1 << 24) + 1}, "BAD_THRESHOLD"),
+    ({"predict_dims": 0}, "BAD_PREDICT_DIMS"),
+    ({"predict_dims": 1}, "NONE"),
+    ({"predict_dims": CONFIG.d}, "NONE"),
+    ({"predict_dims": CONFIG.d + 1}, "BAD_PREDICT_DIMS"),
+    ({"mode": HeadMode.QUERIES}, "NONE"),
+    ({"mode": HeadMode.APPEND}, "BAD_MODE"),
+    ({"mode": 1 << 31}, "BAD_MODE"),
+]
+
+
+@pytest.mark.parametrize("changes, fault", LIMITS)
 def test_a_number_beyond_its_limit_is_refused_not_cut(changes, fault):
     """The rule itself, which both the block and its model above follow."""
     assert replace(GOOD, **changes).fault(CONFIG).name == fault
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_block_draws_every_limit_where_the_rule_does(engine):
+    bench = Bench()
+
+    def script():
+        for changes, _ in LIMITS:
+            yield from bench.commit(replace(GOOD, **changes))
+            yield from bench.pop()
+
+    bench.run(engine, script())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("sink", [0.05, 0.5])
+def test_the_queue_keeps_its_level_while_it_is_filled_and_emptied(engine, sink):
+    """Would catch a push and a pop in one cycle that count as one."""
+    bench = Bench(seed=9)
+    generator = random.Random(10)
+    received, committed = [], 120
+
+    @block
+    def loader():
+        @instance
+        def take():
+            while True:
+                bench.stream.ready.next = generator.random() < sink
+                yield bench.clk.posedge
+                if bench.stream.valid and bench.stream.ready:
+                    received.append(int(bench.stream.n_q))
+
+        return take
+
+    def script():
+        yield from bench.commit(GOOD)
+        for n_q in range(committed):
+            for path, word in (("N_Q", n_q + 1), ("COMMIT", 1)):
+                yield from bench.write(REGISTER_MAP[path].address, word)
+        for _ in range(200 + 400 * (sink < 0.1)):
+            yield bench.clk.posedge
+        _, status = yield from bench.read(REGISTER_MAP["STATUS"].address)
+        assert not status & REGISTER_MAP.fields["STATUS.queue_level"].mask
+        _, errors = yield from bench.read(REGISTER_MAP["ERROR_COUNT"].address)
+        assert len(received) == 1 + committed - errors
+        assert received[1:] == sorted(set(received[1:]))
+
+    bench.run(engine, script(), beside=[loader()])
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -591,6 +641,19 @@ def test_a_counters_halves_are_of_one_moment_while_it_counts(engine):
                     getattr(events, counter.lower()).next = number
                 yield clk.posedge
                 history.append([total + number for total, number in zip(history[-1], step)])
+                if clear:
+                    history[-1] = [0] * len(steps)
+
+        def half(index, high):
+            read.request.next, read.index.next, read.high.next = True, index, high
+            yield clk.posedge
+            while not read.done:
+                yield clk.posedge
+            value = int(read.value)
+            read.request.next = False
+            for _ in range(generator.choice((1, 1, 30))):
+                yield clk.posedge
+            return value
 
         @instance
         def ask():
@@ -599,27 +662,26 @@ def test_a_counters_halves_are_of_one_moment_while_it_counts(engine):
                 yield clk.posedge
             while True:
                 index = generator.randrange(len(steps))
-                asked = len(history) - 1
-                answer = []
-                for high in (False, True):
-                    read.request.next, read.index.next, read.high.next = True, index, high
+                asked = len(history)
+                low = yield from half(index, False)
+                answered = len(history)
+                high = yield from half(index, True)
+                meanwhile = history[max(0, asked - 4) : answered]
+                possible = {totals[index] % (1 << low_bits + high_bits) for totals in meanwhile}
+                assert low | high << low_bits in possible
+                if checked % 25 == 24:
+                    clear.next = True
                     yield clk.posedge
-                    while not read.done:
-                        yield clk.posedge
-                    answer.append(int(read.value))
-                    read.request.next = False
-                    yield clk.posedge
-                value = answer[0] | answer[1] << low_bits
-                possible = {totals[index] % (1 << low_bits + high_bits) for totals in history[max(0, asked - 3) :]}
-                assert value in possible
-                assert len(history) - asked < 24, "a read waits for at most one sweep"
+                    clear.next = False
+                    high = yield from half(index, True)
+                    assert high == 0, "a snapshot from before the clear"
                 checked += 1
 
         return happen, ask
 
     dut = make(engine, counters, clk, reset, events, read, clear, enable, CONFIG, low_bits, high_bits)
-    run(clk, reset, [dut, stimulus()], lambda: checked >= 100)
-    assert history[-1][2] >> low_bits + high_bits, "the counters wrapped"
+    run(clk, reset, [dut, stimulus()], lambda: checked >= 200)
+    assert max(totals[2] for totals in history) >> low_bits + high_bits, "a counter wrapped"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -673,6 +735,54 @@ def test_reset_in_the_middle_of_a_transaction(engine, cycles):
         yield from bench.pop()
 
     bench.run(engine, script(), own_reset=True)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_byte_strobe_writes_its_byte_alone(engine):
+    bench = Bench(seed=11)
+
+    def script():
+        for register in REGISTER_MAP:
+            if any(field.path in bench.model.stored for field in register.fields):
+                for strobe in (1, 2, 4, 8, 0, 5, 10, 15):
+                    data = bench.random.getrandbits(32) & ~REGISTER_MAP.fields["CONTROL.soft_reset"].mask
+                    yield from bench.checked_write(register.address, data, strobe)
+                    yield from bench.checked_read(register.address)
+
+    bench.run(engine, script())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("stall", STALLS)
+def test_a_master_that_never_waits_gets_every_answer_in_order(engine, stall):
+    """Questions stand in line while answers aren't taken: reads of constants, writes of good and bad addresses."""
+    bench = Bench()
+    axi = bench.axi
+    generator = random.Random(12)
+    asked = [generator.choice(("MAX_KEYS", "ROWS", "COMMIT", "ID", "CYCLES.LO", "LANES")) for _ in range(60)]
+    written = [generator.choice(("N_Q", "ID")) for _ in range(60)]
+    sent, answers = {"ar": 0, "aw": 0, "w": 0}, {"r": [], "b": []}
+
+    def script():
+        while len(answers["r"]) < len(asked) or len(answers["b"]) < len(written):
+            axi.arvalid.next, axi.awvalid.next = sent["ar"] < len(asked), sent["aw"] < len(written)
+            axi.wvalid.next = sent["w"] < len(written)
+            axi.araddr.next = REGISTER_MAP[asked[min(sent["ar"], len(asked) - 1)]].address
+            axi.awaddr.next = REGISTER_MAP[written[min(sent["aw"], len(written) - 1)]].address
+            axi.wdata.next, axi.wstrb.next = sent["w"], ALL_BYTES
+            axi.rready.next, axi.bready.next = generator.random() >= stall, generator.random() >= stall
+            yield bench.clk.posedge
+            sent["ar"] += int(axi.arvalid and axi.arready)
+            sent["aw"] += int(axi.awvalid and axi.awready)
+            sent["w"] += int(axi.wvalid and axi.wready)
+            if axi.rvalid and axi.rready:
+                answers["r"].append((int(axi.rresp), int(axi.rdata)))
+            if axi.bvalid and axi.bready:
+                answers["b"].append(int(axi.bresp))
+
+    bench.run(engine, script())
+    assert answers["r"] == [bench.model.read(REGISTER_MAP[path].address) for path in asked]
+    assert answers["b"] == [OKAY if path == "N_Q" else SLVERR for path in written]
 
 
 def test_reads_and_writes_go_on_side_by_side():
