@@ -13,24 +13,24 @@ FINE_BITS = 2  # of the shift, in the second stage
 
 @module
 def align(clk, total, distance, aligned, lowest, highest):
-    """aligned = total * 2^(9 - position), rounded half up, saturated; three cycles, one a cycle.
+    """aligned = total * 2^(9 - position), rounded half up, saturated; ALIGN_CYCLES, one a cycle.
 
     total: signed. distance: position - lowest, unsigned. aligned: 18 bits signed.
-    lowest, highest: positions that occur. Up to position 9 nothing is rounded, and nothing saturates as
-    |total| <= 128 * divisor: if ``highest`` says so, there is no hardware for it.
+    lowest, highest: positions that occur.
     """
     assert lowest <= ALIGNED + 1
     zeros = ALIGNED + 1 - lowest  # appended below, so that all shifts go right and leave one fraction bit
     width = len(total) + zeros
     fine_mask = (1 << FINE_BITS) - 1
     coarse_mask = ((1 << clog2(highest - lowest + 1)) - 1) & ~fine_mask
-    exact = highest <= ALIGNED
     limit = 1 << (MULTIPLIER_BITS - 1)
 
     wide = Signed(width).signal()
     coarse = Signed(width).signal()
     fine = Signed(width).signal()
     fine_distance = Signal(intbv(0)[FINE_BITS:])
+    incremented = Signed(width + 1).signal()
+    excess = Signed(width + 1 - MULTIPLIER_BITS).signal()
 
     @always_comb
     def append_zeros():
@@ -41,18 +41,6 @@ def align(clk, total, distance, aligned, lowest, highest):
         coarse.next = wide >> (distance & coarse_mask)
         fine_distance.next = distance & fine_mask
         fine.next = coarse >> fine_distance
-
-    if exact:
-        kept = fine(MULTIPLIER_BITS + 1, 1)
-
-        @always(clk.posedge)
-        def exact_word():
-            aligned.next = kept.signed()
-
-        return append_zeros, shifts, exact_word
-
-    incremented = Signed(width + 1).signal()
-    excess = Signed(width + 1 - MULTIPLIER_BITS).signal()
 
     @always_comb
     def round_half_up():
@@ -72,3 +60,31 @@ def align(clk, total, distance, aligned, lowest, highest):
             aligned.next = incremented >> 1
 
     return append_zeros, shifts, round_half_up, bits_beyond, saturated_word
+
+
+@module
+def align_up(clk, total, places, aligned):
+    """The same where no position is above 9: aligned = total * 2^places, cut to 18 bits; ALIGN_CYCLES, one a cycle.
+
+    Nothing is rounded, and nothing saturates, as |total| <= 128 * divisor.
+    total: signed. places: 9 - position, unsigned. aligned: 18 bits signed.
+    """
+    fine_mask = (1 << FINE_BITS) - 1
+    coarse_mask = ((1 << len(places)) - 1) & ~fine_mask
+    word_mask = (1 << MULTIPLIER_BITS) - 1
+
+    word, coarse, fine = [Signal(intbv(0)[MULTIPLIER_BITS:]) for _ in range(3)]
+    fine_places = Signal(intbv(0)[FINE_BITS:])
+
+    @always_comb
+    def sign_extension():
+        word.next = total & word_mask
+
+    @always(clk.posedge)
+    def shifts():
+        coarse.next = (word << (places & coarse_mask)) & word_mask
+        fine_places.next = places & fine_mask
+        fine.next = (coarse << fine_places) & word_mask
+        aligned.next = fine.signed()
+
+    return sign_extension, shifts

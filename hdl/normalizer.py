@@ -3,7 +3,9 @@
 from myhdl import ConcatSignal, Signal, always, always_comb, block, enum, intbv
 
 from golden.config import MULTIPLIER_BITS, OUTPUT_BITS, PROBABILITY_FRACTION, clog2
-from hdl.align import ALIGN_CYCLES, align
+from golden.normalizer import ALIGNED
+from hdl.align import ALIGN_CYCLES, align, align_up
+from hdl.delay import cleared_register, delayed
 from hdl.drain import NUMERATOR_CYCLES, NumeratorsRead, drain
 from hdl.factors import factors, factors_stream, group_stream
 from hdl.fifo import fifo
@@ -32,35 +34,14 @@ def output_rows_stream(config):
     )
 
 
-class _Step:
-    """What goes along with a step of a query: ``first`` step of its query, step that ends a ``beat`` (of a row, of a head)."""
+class QueryStep:
+    """What else a step of a query is: the ``first`` of it, one that ends a ``beat`` (and that a row, and that a head)."""
 
     def __init__(self):
         self.first = Signal(False)
         self.beat = Signal(False)
         self.row_last = Signal(False)
         self.head_last = Signal(False)
-
-
-@block
-def _later(clk, reset, step, later):
-    """The same a cycle later."""
-
-    @always(clk.posedge)
-    def control():
-        if reset:
-            later.first.next = False
-            later.beat.next = False
-        else:
-            later.first.next = step.first
-            later.beat.next = step.beat
-
-    @always(clk.posedge)
-    def ends():
-        later.row_last.next = step.row_last
-        later.head_last.next = step.head_last
-
-    return control, ends
 
 
 @block
@@ -100,7 +81,7 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
     numerators are there and the output has room.
 
     work: stream of blocks, as ``drains``. factors_found, filled, beat_sent: pulses, one more query has its factors, one more
-    group its numerators, a beat has left. step: ``VisibleStep``, query: ``_Step``, read: address of ``NumeratorsRead``
+    group its numerators, a beat has left. step: ``VisibleStep``, query: ``QueryStep``, read: address of ``NumeratorsRead``
     (a cycle later than step, as NUMERATOR_CYCLES is one less than VISIBLE_SUM_CYCLES). released: pulse for ``drain``.
     """
     assert NUMERATOR_CYCLES + 1 == VISIBLE_SUM_CYCLES
@@ -291,6 +272,8 @@ def normalizer(clk, reset, drains, sums, records, values, value_sums, rows_out, 
     lanes = config.drain_rows
     out_bits = OUTPUT_BITS * lanes
     max_denominator_position = config.denominator_bits - 1
+    max_visible_position = clog2(config.max_keys)
+    sums_go_up = max_visible_position <= ALIGNED
     pieces = []
 
     work, begun = drains.like(), drains.like()
@@ -298,7 +281,9 @@ def normalizer(clk, reset, drains, sums, records, values, value_sums, rows_out, 
     found, query_factors = factors_stream(config), factors_stream(config)
     numerators = NumeratorsRead(config)
     step = VisibleStep(config)
-    steps = [_Step() for _ in range(ELEMENTS + 1)]  # [i]: i cycles after the control
+    query = QueryStep()
+    firsts = [query.first] + [Signal(False) for _ in range(ELEMENTS - 1)]  # [i]: i cycles later
+    end = QueryStep()  # of the step whose elements are there
     filled, released, factors_found, beat_sent = [Signal(False) for _ in range(4)]
     visible_sums = Signal(intbv(0)[lanes * config.value_sum_bits :])
 
@@ -307,16 +292,21 @@ def normalizer(clk, reset, drains, sums, records, values, value_sums, rows_out, 
         fifo(clk, reset, begun, work, depth=BLOCKS_IN_FLIGHT),
         factors(clk, reset, group, found, config=config),
         fifo(clk, reset, found, query_factors, depth=2 * lanes),
-        step_control(clk, reset, work, factors_found, filled, beat_sent, step, steps[0], numerators, released, config=config),
+        step_control(clk, reset, work, factors_found, filled, beat_sent, step, query, numerators, released, config=config),
         visible_sum(clk, reset, values, value_sums, step, visible_sums, config=config),
     ]  # fmt: skip
-    pieces += [_later(clk, reset, steps[i], steps[i + 1]) for i in range(ELEMENTS)]
+    pieces += [cleared_register(clk, reset, firsts[i], firsts[i + 1]) for i in range(ELEMENTS - 1)]
+    pieces += [
+        delayed(clk, query.beat, end.beat, ELEMENTS, reset),
+        delayed(clk, query.row_last, end.row_last, ELEMENTS),
+        delayed(clk, query.head_last, end.head_last, ELEMENTS),
+    ]
 
     # Factors of the query whose numerators and sums of V are there, then of the one whose operands are. -------------------
-    enter = steps[VISIBLE_SUM_CYCLES - 1].first
-    enter_operands = steps[OPERANDS - 1].first
+    enter = firsts[VISIBLE_SUM_CYCLES - 1]
+    enter_operands = firsts[OPERANDS - 1]
     numerator_distance = Signal(intbv(0)[clog2(max_denominator_position - MIN_DENOMINATOR_POSITION + 1) :])
-    sum_distance = Signal(intbv(0)[len(found.visible_position) :])
+    sum_distance = Signal(intbv(0)[clog2(max(max_visible_position, ALIGNED) + 1) :])
     kept_factor, dropped_factor, kept_operand, dropped_operand = [Signed(MULTIPLIER_BITS).signal() for _ in range(4)]
 
     @always_comb
@@ -328,7 +318,10 @@ def normalizer(clk, reset, drains, sums, records, values, value_sums, rows_out, 
     def factors_of_query():
         if enter:
             numerator_distance.next = query_factors.denominator_position - MIN_DENOMINATOR_POSITION
-            sum_distance.next = query_factors.visible_position
+            if sums_go_up:
+                sum_distance.next = ALIGNED - query_factors.visible_position
+            else:
+                sum_distance.next = query_factors.visible_position
             kept_factor.next = query_factors.kept_factor
             dropped_factor.next = query_factors.dropped_factor
         if enter_operands:
@@ -348,7 +341,8 @@ def normalizer(clk, reset, drains, sums, records, values, value_sums, rows_out, 
             _signed(sum_word, value_sum),
             align(clk, numerator, numerator_distance, aligned_numerator,
                   lowest=MIN_DENOMINATOR_POSITION, highest=max_denominator_position),
-            align(clk, value_sum, sum_distance, aligned_sum, lowest=0, highest=clog2(config.max_keys)),
+            align_up(clk, value_sum, sum_distance, aligned_sum) if sums_go_up else
+            align(clk, value_sum, sum_distance, aligned_sum, lowest=0, highest=max_visible_position),
             weighted_sum(clk, aligned_numerator, kept_operand, aligned_sum, dropped_operand, element),
             _bits(element, element_word),
         ]  # fmt: skip
@@ -356,25 +350,29 @@ def normalizer(clk, reset, drains, sums, records, values, value_sums, rows_out, 
 
     # Beats: there is always room for one, the control sees to it. ---------------------------------------------------------
     beats = output_rows_stream(config)
-    end = steps[ELEMENTS]
-    gathered = Signal(intbv(0)[config.stream_bits :])
     tag, key_set = work.tag, work.key_set
-    both = ConcatSignal(*reversed(element_words), gathered)
+    if out_bits < config.stream_bits:
+        gathered = Signal(intbv(0)[config.stream_bits - out_bits :])  # steps of a beat come one right after the other
+        data = ConcatSignal(*reversed(element_words), gathered)
+
+        @always(clk.posedge)
+        def gathered_elements():
+            gathered.next = data[:out_bits]
+
+        pieces.append(gathered_elements)
+    else:
+        data = ConcatSignal(*reversed(element_words))
     # A query takes four cycles or more, so tag and key set need a register for every four cycles only.
     for cycle in range((ELEMENTS - 1) % MIN_QUERY_CYCLES, ELEMENTS, MIN_QUERY_CYCLES):
         held_tag, held_key_set = Signal(intbv(0)[TAG_BITS:]), Signal(False)
-        pieces.append(_hold(clk, steps[cycle].first, tag, held_tag))
-        pieces.append(_hold(clk, steps[cycle].first, key_set, held_key_set))
+        pieces.append(_hold(clk, firsts[cycle], tag, held_tag))
+        pieces.append(_hold(clk, firsts[cycle], key_set, held_key_set))
         tag, key_set = held_tag, held_key_set
-
-    @always(clk.posedge)
-    def gathered_elements():
-        gathered.next = both[config.stream_bits + out_bits : out_bits]
 
     @always_comb
     def beat():
         beats.valid.next = end.beat
-        beats.data.next = both[config.stream_bits + out_bits : out_bits]
+        beats.data.next = data
         beats.tag.next = tag
         beats.key_set.next = key_set
         beats.row_last.next = end.row_last
@@ -382,4 +380,4 @@ def normalizer(clk, reset, drains, sums, records, values, value_sums, rows_out, 
         beat_sent.next = rows_out.valid and rows_out.ready
 
     pieces.append(fifo(clk, reset, beats, rows_out, depth=BEATS_IN_FLIGHT))
-    return pieces, factor_handshake, factors_of_query, gathered_elements, beat
+    return pieces, factor_handshake, factors_of_query, beat

@@ -21,6 +21,10 @@ ONE_ROW_GROUP_FOUR_CYCLES = Config(
     "square", rows=4, slots=2, lanes=4, tile_keys=16, span=2, d=16, max_keys=32, stream_bits=128,
     predict_queries=4, predict_keys=4, predict_width=2, softmax_lanes=1, drain_rows=4,
 )  # fmt: skip
+BEAT_A_STEP = Config(
+    "wide", rows=8, slots=1, lanes=4, tile_keys=16, span=2, d=64, max_keys=32, stream_bits=128,
+    predict_queries=4, predict_keys=4, predict_width=2, softmax_lanes=1, drain_rows=8,
+)  # fmt: skip
 LONG = TINY.replace(name="long", rows=4, slots=1, max_keys=2048)
 
 
@@ -197,7 +201,7 @@ def surroundings(clk, heads, config, ports, granted, received_beats, seed, stall
     def read_records():
         while True:
             yield clk.posedge
-            number, slot = divmod(int(records.address), len(range(max(2, config.slots))))
+            number, slot = divmod(int(records.address), max(2, config.slots))
             for row in range(config.rows):
                 visible, kept = record_memory.get((number, slot, row)) or noise_record()
                 records.visible[row].next = visible
@@ -270,7 +274,7 @@ def test_heads_back_to_back_are_the_golden_rows(engine, stall):
     check(beats, heads, TINY)
 
 
-@pytest.mark.parametrize("config", [ONE_ROW_GROUP_FOUR_CYCLES, LONG], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [ONE_ROW_GROUP_FOUR_CYCLES, BEAT_A_STEP, LONG], ids=lambda config: config.name)
 def test_other_shapes(config):
     generator = np.random.default_rng(3)
     heads = mixed_heads(generator, config)
