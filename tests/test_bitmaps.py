@@ -257,3 +257,33 @@ def run_heads(engine, config, heads, stall=0.0, seed=0, max_cycles=200000):
 @pytest.mark.parametrize("stall", [0, 0.5])
 def test_heads_back_to_back_become_the_golden_packers_items(engine, stall):
     run_heads(engine, TINY, heads_of_all_kinds(TINY, 8), stall)
+
+
+@pytest.mark.parametrize("stall", [0, 0.5])
+def test_softmax_lanes_that_run_apart_keep_blocks_in_order(stall):
+    config = TINY.replace(name="lanes", rows=4, softmax_lanes=4, predict_queries=8, drain_rows=2)
+    run_heads("icarus", config, heads_of_all_kinds(config, 9, seed=2), stall, seed=1)
+
+
+def test_full_connection_end_to_end():
+    config = TINY.replace(name="full", span=4)
+    run_heads("icarus", config, heads_of_all_kinds(config, 5, seed=4))
+
+
+def test_small_configuration_end_to_end():
+    config = CONFIGS["small"]
+    generator = np.random.default_rng(1)
+    heads = [random_head(config, 0, 70, 150, True, 0.1, generator), random_head(config, 1, 20, 300, False, 0.02, generator)]
+    run_heads("icarus", config, heads)
+
+
+def test_one_query_heads_go_through_two_halves_and_four_records():
+    generator = np.random.default_rng(3)
+    run_heads("icarus", TINY, [random_head(TINY, n, 1, 1 + 7 * n % 64, n % 2 == 0, 0.5, generator) for n in range(25)])
+
+
+def test_keys_of_one_class_alone_and_full_masks():
+    generator = np.random.default_rng(3)
+    skewed, full = (random_head(TINY, n, 12, 64, False, 1, generator) for n in range(2))
+    skewed.mask &= np.arange(64) % TINY.lanes == 3
+    run_heads("icarus", TINY, [skewed, full, skewed])
