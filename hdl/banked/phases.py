@@ -1,0 +1,103 @@
+"""The phase counter's words, handed to the lanes stage by stage, and the bursts that visit the lanes once a period."""
+
+from myhdl import Signal, always, always_comb, block
+
+from hdl.banked.interfaces import Control
+from hdl.banked.timing import (
+    SELECT_STAGE,
+    SUM_READ_STAGE,
+    SUM_WRITE_STAGE,
+    choose_position,
+    scan_position,
+    total_stage,
+)
+from hdl.delay import delayed
+from hdl.hierarchy import module
+
+
+@block
+def burst_of_lanes(clk, reset, start, burst, lanes):
+    """`burst` begins in the cycle after `start` (which comes at most every `lanes` cycles)."""
+    last_lane = lanes - 1
+
+    @always(clk.posedge)
+    def count():
+        if reset:
+            burst.active.next = False
+            burst.lane.next = 0
+        elif start:
+            burst.active.next = True
+            burst.lane.next = 0
+        elif burst.lane == last_lane:
+            burst.active.next = False
+        else:
+            burst.lane.next = burst.lane + 1
+
+    return count
+
+
+@block
+def at_position(clk, score_phase, word, position, flag, slot_cycles):
+    """`flag` is high in the cycle before `position` of a period."""
+    before = (position - 1) % (2 * slot_cycles)
+    in_score_phase = before < slot_cycles
+    at_word = before % slot_cycles
+
+    @always_comb
+    def compare():
+        flag.next = score_phase == in_score_phase and word == at_word
+
+    return compare
+
+
+@module
+def phases(clk, reset, score_phase, word, draining, control, scan, choose, config):
+    """Control of the lanes, and the bursts of the scan and of the choice.
+
+    score_phase, word: of this cluster. draining: high throughout a score phase that drains a slot.
+    control: `Control` but for `drain_slot`. scan, choose: `Burst`.
+    """
+    last_word = config.slot_cycles - 1
+    at_total = total_stage(config)
+
+    value_phase, last = Signal(False), Signal(False)
+    scan_is_next, choose_is_next = Signal(False), Signal(False)
+    score_at_total, first, first_at_total = Signal(False), Signal(False), Signal(False)
+
+    @always_comb
+    def ends():
+        last.next = word == last_word
+        first.next = word == 0
+        value_phase.next = not score_phase
+        control.to_score.next = word == last_word and not score_phase
+        control.to_value.next = word == last_word and score_phase
+
+    @always_comb
+    def stage_0():
+        control.word.next = word
+
+    def word_at(target, stage):
+        return delayed(clk, word, target, stage)
+
+    stages = [
+        word_at(control.select_word, SELECT_STAGE),
+        word_at(control.read_word, SUM_READ_STAGE),
+        word_at(control.write_word, SUM_WRITE_STAGE),
+        delayed(clk, value_phase, control.select_value, SELECT_STAGE),
+        delayed(clk, last, control.select_last, SELECT_STAGE),
+        delayed(clk, draining, control.drain, SELECT_STAGE, reset=reset),
+        delayed(clk, score_phase, score_at_total, at_total),
+        delayed(clk, first, first_at_total, at_total),
+    ]
+
+    @always_comb
+    def scores():
+        control.accumulate.next = score_at_total
+        control.restart.next = first_at_total
+
+    scan_start = at_position(clk, score_phase, word, scan_position(config), scan_is_next, config.slot_cycles)
+    choose_start = at_position(clk, score_phase, word, choose_position(config), choose_is_next, config.slot_cycles)
+    scan_burst = burst_of_lanes(clk, reset, scan_is_next, scan, config.lanes)
+    choose_burst = burst_of_lanes(clk, reset, choose_is_next, choose, config.lanes)
+
+    return ends, stage_0, stages, scores, scan_start, choose_start, scan_burst, choose_burst

@@ -1,0 +1,70 @@
+"""When what happens in a cluster. One period is a score phase and a value phase, `slot_cycles` (S) cycles each.
+
+Stages count cycles from that in which a word's address goes to the key memories (stage 0):
+
+    0  address of the key memories           now_slot, now_key
+    2  Q word or probability is selected
+    3  operands; the sums are read
+    4  products; the sum so far
+    5  a score's M products added up; the new sum is written
+    6  the score so far
+
+Positions are cycles of a period, 0 ... 2S - 1, and count from the cluster's first cycle of a score phase. A lone key, S = 8, N = 4:
+
+    position 0        8        16       24       32       40       48       56
+             |score   |        |        |        |        |value   |drain   |
+    scan               ....|->|                                               `SCAN`: N dots through the scaler (6 cycles), to the score memory
+    maximum                    ..|--|                                         known when the last one of the query is in
+    choose                                       |->|...                      `CHOOSE`: N heads, exponentials, back to the lanes
+
+`CHOOSE` is as late as the value phase allows. If S >= N + 8 or so (`bert`), the value phase is a period earlier.
+"""
+
+from golden.config import Config
+from hdl.adder_tree import tree_cycles
+from hdl.exp2 import PROBABILITY_CYCLES
+from hdl.scaler import SCALER_CYCLES
+
+KEY_CYCLES = 3
+"""From an address at a `KeyPort` to its data (stage 3)."""
+
+SELECT_STAGE = KEY_CYCLES - 1
+OPERAND_STAGE = KEY_CYCLES
+PRODUCT_STAGE = OPERAND_STAGE + 1
+SUM_READ_STAGE = OPERAND_STAGE
+SUM_STAGE = SUM_READ_STAGE + 1
+SUM_WRITE_STAGE = SUM_STAGE + 1
+
+SCORED_CYCLES = 1 + SCALER_CYCLES
+"""From a lane's turn in the scan to its score."""
+
+HEAD_CYCLES = 2
+"""From a lane's turn in the choice to the head of its score memory (block RAM, register)."""
+
+CHOSEN_CYCLES = HEAD_CYCLES + 1
+"""... to the record for the lane."""
+
+POWER_CYCLES = CHOSEN_CYCLES + PROBABILITY_CYCLES
+"""... to its probability."""
+
+
+def total_stage(config: Config) -> int:
+    """The M products of a word are added up."""
+    return PRODUCT_STAGE + tree_cycles(config.lane_width)
+
+
+def scan_position(config: Config) -> int:
+    """First lane's turn in the scan: the first cycle in which the dot products are complete."""
+    return (config.slot_cycles - 1 + total_stage(config) + 1) % (2 * config.slot_cycles)
+
+
+def choose_position(config: Config) -> int:
+    """First lane's turn in the choice: the last lane's record reaches it in the last cycle of the score phase.
+
+    (Its probability then reaches it in the last cycle before stage 2 of the value phase's first word, or earlier.)
+    """
+    latest = config.slot_cycles - 1 - (config.lanes - 1) - (CHOSEN_CYCLES + 1)
+    assert latest + (config.lanes - 1) + POWER_CYCLES + 1 <= config.slot_cycles + SELECT_STAGE
+    # A lane's probability isn't replaced before stage 2 of the value phase's last word (position 1).
+    assert latest + POWER_CYCLES + 1 >= SELECT_STAGE, "more lanes than cycles of a phase"
+    return latest % (2 * config.slot_cycles)

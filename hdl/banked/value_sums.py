@@ -1,0 +1,97 @@
+"""A lane's output sums: M of them for each word of each query in flight."""
+
+from myhdl import Signal, always, always_comb, block, concat, intbv
+
+from hdl.banked.interfaces import lane_sum_signal, slot_bits, word_bits
+from hdl.hierarchy import module
+from hdl.memory import distributed_ram
+
+
+@block
+def _sum_of_one_dimension(clk, write, write_address, read_address, present, product, sum_, depth):
+    """Stages: read and zeroed (`read_address`, `present`), `sum_`, updated and written."""
+    stored, updated = lane_sum_like(sum_), lane_sum_like(sum_)
+    memory = distributed_ram(clk, write, write_address, updated, read_address, stored, depth=depth)
+
+    @always(clk.posedge)
+    def sum_so_far():
+        if present:
+            sum_.next = stored
+        else:
+            sum_.next = 0
+
+    @always(clk.posedge)
+    def update():
+        updated.next = sum_ + product
+
+    return memory, sum_so_far, update
+
+
+def lane_sum_like(sum_):
+    return Signal(intbv(0, min=sum_.min, max=sum_.max))
+
+
+@module
+def value_sums(clk, reset, control, slot, value_active, products, sums, config):
+    """Adds the products of a value phase to the sums of its query; a query's first ones are written alone.
+
+    A score phase reads the sums of a slot that drains: a lane without a key of the query gives zeros.
+
+    clock:       _/-\\_/-\\_/-\\_/-\\_
+    slot:        <2  >                 stage 2
+    (read):           <3  >
+    sums, products:        <4  >
+    (write):                    <5  >
+
+    Args:
+        control: `Control`.
+        slot, value_active: stage 2: the lane's query; the lane adds values to its sums.
+        products: signed, stage 4.
+        sums: signed, stage 4: in a value phase the sums so far.
+    """
+    depth = 1 << (slot_bits(config) + word_bits(config))
+
+    written = Signal(intbv(0)[config.slots :])  # a slot has sums
+    present = Signal(False)
+    chosen_slot = Signal(intbv(0)[slot_bits(config) :])
+    read_slot, sum_slot, write_slot = (Signal(intbv(0)[slot_bits(config) :]) for _ in range(3))
+    read_active, sum_active, write = (Signal(False) for _ in range(3))
+    read_address, write_address = (Signal(intbv(0)[slot_bits(config) + word_bits(config) :]) for _ in range(2))
+
+    @always_comb
+    def choice():
+        if control.select_value:
+            chosen_slot.next = slot
+        else:
+            chosen_slot.next = control.drain_slot
+
+    @always(clk.posedge)
+    def slots_with_sums():
+        present.next = written[chosen_slot]
+        if reset:
+            written.next = 0
+        elif control.select_last:
+            if value_active:
+                written.next[chosen_slot] = 1
+            elif control.drain:
+                written.next[chosen_slot] = 0
+
+    @always(clk.posedge)
+    def stages():
+        read_slot.next = chosen_slot
+        sum_slot.next = read_slot
+        write_slot.next = sum_slot
+        read_active.next = value_active
+        sum_active.next = read_active
+        write.next = sum_active
+
+    @always_comb
+    def addresses():
+        read_address.next = concat(read_slot, control.read_word)
+        write_address.next = concat(write_slot, control.write_word)
+
+    dimensions = [
+        _sum_of_one_dimension(clk, write, write_address, read_address, present, product, sum_, depth)
+        for product, sum_ in zip(products, sums)
+    ]
+    return choice, slots_with_sums, stages, addresses, dimensions
