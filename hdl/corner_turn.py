@@ -23,16 +23,6 @@ from hdl.memory import distributed_ram
 from hdl.stream import Bits, Flag, Stream
 
 
-class ColumnWrites:
-    """``columns`` of docs/architecture.md: the write port of the array's column memories."""
-
-    def __init__(self, config):
-        self.enable = Flag().signal()
-        self.group = Bits(max(1, clog2(config.tile_keys // config.stream_bytes))).signal()
-        self.address = Bits(2 + clog2(config.max_tiles) + clog2(config.d)).signal()
-        self.data = Bits(config.stream_bits).signal()
-
-
 def key_beats_stream(config):
     """Beats of rows of K and V. ``last``: the last beat of the last key; ``value``: of V."""
     return Stream(
@@ -158,7 +148,7 @@ def corner_turn(clk, reset, beats, columns, busy, config):
     before the last key of the rows before it abandons their last, incomplete group. A group is complete with its S keys
     or with ``last``; then its d column words leave, one a cycle; lanes of keys that aren't there hold anything. Only a
     group that is complete before the one before it has left (a short, last one) makes ``beats`` wait.
-    ``columns`` (``ColumnWrites``): the first word of a group comes 1 + 2 * log2(S) cycles after the
+    ``columns`` (``hdl.tiled.interfaces.ColumnWrites``): the first word of a group comes 1 + 2 * log2(S) cycles after the
     group's last beat. ``busy``: words of complete groups have yet to leave.
     """
     size = config.stream_bytes

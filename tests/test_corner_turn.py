@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from myhdl import Signal, block, instance
 
-from golden.config import CONFIGS, clog2
-from hdl.corner_turn import ColumnWrites, corner_turn, key_beats_stream
+from golden.config import CONFIGS
+from hdl.corner_turn import corner_turn, key_beats_stream
+from hdl.tiled.interfaces import ColumnWrites
 from tests.cosimulation import ENGINES, drive, make, run
 
 TINY = CONFIGS["tiny"]
@@ -132,7 +133,3 @@ def test_rows_that_were_cut_off_leave_no_trace_in_the_next_ones(engine, whole_ke
     writes, _ = simulate(engine, TINY, items, words)
     found = column_bytes(writes, TINY)
     assert all(found[0, 0, key, t] == rows[key, t] for key, t in np.ndindex(*rows.shape))
-
-
-def test_addresses_fill_the_column_memories():
-    assert len(ColumnWrites(TINY).address) == 2 + clog2(TINY.max_keys * TINY.d // TINY.tile_keys)

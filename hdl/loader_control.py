@@ -1,0 +1,302 @@
+"""The loader's decisions: which beat of the frame goes where, when a head may come, and what is wrong with it."""
+
+from myhdl import Signal, always, always_comb, enum, intbv, modbv
+
+from golden.config import LENGTH_BITS, clog2
+from golden.registers import ErrorCode
+from hdl.heads_in_flight import heads_in_flight
+from hdl.hierarchy import module
+from hdl.registers import ERROR_BITS
+from hdl.stream import Bits, Flag
+from hdl.tiled.interfaces import TAG_BITS
+
+
+class Moves:
+    """What goes on in this cycle.
+
+    From the control: `key`, `value`, `query` (a beat of K, V or Q goes) and `marker`; `padding`: the beat is zeros, not
+    the frame's; where it belongs: `key_set`, `row` (key; for a query its index in its group), `beat`, `last_beat` (of
+    its row), `last_row` (of K, V or Q); of a marker: `count`, `head_last`.
+    From the sinks, which mustn't look at the above: `key_ready`, `value_ready`, `query_ready`, `marker_ready`;
+    `columns_busy`: columns of K or V have yet to be written.
+    """
+
+    def __init__(self, config):
+        self.key = Flag().signal()
+        self.value = Flag().signal()
+        self.query = Flag().signal()
+        self.marker = Flag().signal()
+        self.padding = Flag().signal()
+        self.key_set = Flag().signal()
+        self.row = Signal(modbv(0)[config.key_bits :])
+        self.beat = Bits(max(1, clog2(config.row_beats))).signal()
+        self.last_beat = Flag().signal()
+        self.last_row = Flag().signal()
+        self.count = Bits(clog2(config.predict_queries) + 1).signal()
+        self.head_last = Flag().signal()
+        self.key_ready = Flag().signal()
+        self.value_ready = Flag().signal()
+        self.query_ready = Flag().signal()
+        self.marker_ready = Flag().signal()
+        self.columns_busy = Flag().signal()
+
+
+@module
+def loader_control(
+    clk, reset, frame, descriptor, head, moves, head_done, head_done_key_set, poison_valid, poison_tag, status, config
+):
+    """One head after the other: descriptor, K, V, Q with a marker after each group.
+
+    ``frame`` (AxiStream): its data isn't looked at. ``moves`` (``Moves``): a beat goes in the cycle in which the frame
+    brings it. The other ports are those of the loader. A head costs 3 cycles more than its moves.
+    """
+    EARLY_TLAST, LATE_TLAST = int(ErrorCode.EARLY_TLAST), int(ErrorCode.LATE_TLAST)
+    NO_KEYS, BAD_LENGTH, NONE = int(ErrorCode.NO_KEYS), int(ErrorCode.BAD_LENGTH), int(ErrorCode.NONE)
+    last_beat, last_in_group = config.row_beats - 1, config.predict_queries - 1
+    states = enum("IDLE", "CHECK", "KEYS", "VALUES", "OPEN", "QUERIES", "MARK", "DRAIN")
+    state = Signal(states.IDLE)
+
+    # The descriptor in hand; its settings stay in ``head``, whose next item they become.
+    bad = Signal(intbv(0)[ERROR_BITS:])
+    queries_alone = Signal(False)
+    loaded_keys = Signal(intbv(0)[config.key_count_bits :])  # n_k of the valid key set
+    refusal = Signal(intbv(0)[ERROR_BITS:])
+    keys_valid = Signal(False)
+    key_set = Signal(False)  # the one that was loaded last; keys are loaded into the other
+
+    @always(clk.posedge)
+    def settings():
+        if state == states.IDLE:
+            bad.next = descriptor.bad
+            queries_alone.next = descriptor.mode
+            head.n_q.next = descriptor.n_q
+            head.n_k.next = descriptor.n_k
+            head.mantissa.next = descriptor.mantissa
+            head.shift.next = descriptor.shift
+            head.threshold.next = descriptor.threshold
+            head.causal.next = descriptor.causal
+            head.residual.next = descriptor.residual
+            head.predict_dims.next = descriptor.predict_dims
+
+    @always_comb
+    def check():
+        descriptor.ready.next = state == states.IDLE
+        if bad != NONE:
+            refusal.next = bad
+        elif queries_alone and not keys_valid:
+            refusal.next = NO_KEYS
+        elif queries_alone and head.n_k != loaded_keys:
+            refusal.next = BAD_LENGTH
+        else:
+            refusal.next = NONE
+
+    # Heads in flight.
+    start = Signal(False)
+    room = Signal(False)
+    tag = Signal(intbv(0)[TAG_BITS:])
+    free_sets = Signal(intbv(0)[2:])
+    any_head = Signal(False)
+    other_set_free = Signal(False)
+    flight = heads_in_flight(
+        clk, reset, start, key_set, head_done, head_done_key_set, tag, room, free_sets, any_head
+    )  # fmt: skip
+
+    @always_comb
+    def departure():
+        start.next = state == states.OPEN and room
+        if key_set:
+            other_set_free.next = free_sets[0]
+        else:
+            other_set_free.next = free_sets[1]
+
+    # The beat of this cycle.
+    sink_ready = Signal(False)
+    take = Signal(False)
+    ends_row = Signal(False)
+    ends_head = Signal(False)
+    early = Signal(False)  # TLAST came before the head's last beat
+    late = Signal(False)  # ... and not with it
+    cut = Signal(False)  # `early` happened in this row
+    head_sent = Signal(False)
+
+    @always_comb
+    def find_sink():
+        sink_ready.next = False
+        if state == states.KEYS:
+            sink_ready.next = moves.key_ready
+        elif state == states.VALUES:
+            sink_ready.next = moves.value_ready
+        elif state == states.QUERIES:
+            sink_ready.next = moves.query_ready
+
+    @always_comb
+    def beat():
+        frame.tready.next = (sink_ready and not moves.padding) or state == states.DRAIN
+        take.next = sink_ready and (frame.tvalid or moves.padding)
+        ends_row.next = moves.beat == last_beat
+        ends_head.next = state == states.QUERIES and moves.last_row and moves.beat == last_beat
+
+    @always_comb
+    def judge():
+        early.next = take and not moves.padding and frame.tlast and not ends_head
+        late.next = take and not moves.padding and ends_head and not frame.tlast
+
+    @always_comb
+    def move():
+        moves.key.next = take and state == states.KEYS
+        moves.value.next = take and state == states.VALUES
+        moves.query.next = take and state == states.QUERIES
+        moves.marker.next = state == states.MARK and moves.marker_ready and head_sent
+        moves.last_beat.next = ends_row
+        if state == states.QUERIES or state == states.MARK:
+            moves.key_set.next = key_set
+        else:
+            moves.key_set.next = not key_set
+
+    # What comes next.
+    rows_left = Signal(intbv(0)[max(LENGTH_BITS, config.key_count_bits) :])
+    drain_after = Signal(False)
+
+    @always(clk.posedge)
+    def sequence():
+        if reset:
+            state.next = states.IDLE
+        elif state == states.IDLE:
+            if descriptor.valid:
+                state.next = states.CHECK
+        elif state == states.CHECK:
+            if refusal != NONE:
+                state.next = states.DRAIN
+            elif queries_alone:
+                state.next = states.OPEN
+            elif other_set_free:
+                state.next = states.KEYS
+        elif state == states.KEYS:
+            if take and ends_row:
+                if early or cut:
+                    state.next = states.IDLE
+                elif moves.last_row:
+                    state.next = states.VALUES
+        elif state == states.VALUES:
+            if early:
+                state.next = states.IDLE
+            elif take and ends_row and moves.last_row:
+                state.next = states.OPEN
+        elif state == states.OPEN:
+            if room:
+                state.next = states.QUERIES
+        elif state == states.QUERIES:
+            if take and ends_row and (moves.last_row or early or cut or moves.row == last_in_group):
+                state.next = states.MARK
+        elif state == states.MARK:
+            if moves.marker:
+                if not moves.head_last:
+                    state.next = states.QUERIES
+                elif drain_after:
+                    state.next = states.DRAIN
+                else:
+                    state.next = states.IDLE
+        elif frame.tvalid and frame.tlast:
+            state.next = states.IDLE
+
+    @always(clk.posedge)
+    def place():
+        if state == states.IDLE:
+            moves.padding.next = False
+            moves.beat.next = 0
+            cut.next = False
+            drain_after.next = False
+        elif take:
+            moves.padding.next = (moves.padding or early) and not ends_row
+            cut.next = cut or early
+            drain_after.next = late
+            if ends_row:
+                moves.beat.next = 0
+            else:
+                moves.beat.next = moves.beat + 1
+
+    @always(clk.posedge)
+    def row():
+        if take and ends_row:
+            if moves.last_row:
+                moves.row.next = 0
+                rows_left.next = head.n_k
+                moves.last_row.next = head.n_k == 1
+            else:
+                moves.row.next = moves.row + 1
+                rows_left.next = rows_left - 1
+                moves.last_row.next = rows_left == 2
+        elif state == states.CHECK:
+            moves.row.next = 0
+            rows_left.next = head.n_k
+            moves.last_row.next = head.n_k == 1
+        elif state == states.OPEN:
+            moves.row.next = 0
+            rows_left.next = head.n_q
+            moves.last_row.next = head.n_q == 1
+        elif state == states.MARK:
+            moves.row.next = 0
+
+    @always(clk.posedge)
+    def group():
+        if state == states.CHECK:
+            moves.head_last.next = False
+        elif take and state == states.QUERIES:
+            moves.count.next = moves.row + 1
+            moves.head_last.next = moves.last_row or early or cut
+
+    @always(clk.posedge)
+    def valid_keys():
+        if reset:
+            keys_valid.next = False
+            key_set.next = False
+        elif state == states.CHECK and refusal == NONE and not queries_alone:
+            keys_valid.next = False
+        elif state == states.VALUES and take and ends_row and moves.last_row and not early:
+            keys_valid.next = True
+            key_set.next = not key_set
+            loaded_keys.next = head.n_k
+
+    # The head sets off when its keys and values are in the array's memories.
+    @always(clk.posedge)
+    def head_message():
+        if reset:
+            head_sent.next = True
+            head.valid.next = False
+        elif start:
+            head_sent.next = False
+        elif head.valid:
+            if head.ready:
+                head.valid.next = False
+                head_sent.next = True
+        elif not head_sent and not moves.columns_busy:
+            head.valid.next = True
+        if start:
+            head.tag.next = tag
+            head.key_set.next = key_set
+
+    # What software and the output learn.
+    @always(clk.posedge)
+    def errors():
+        status.error_valid.next = False
+        poison_valid.next = False
+        if not reset:
+            status.error_valid.next = early or late or (state == states.CHECK and refusal != NONE)
+            poison_valid.next = state == states.QUERIES and (early or late)
+        poison_tag.next = head.tag
+        if early:
+            status.error_code.next = EARLY_TLAST
+        elif late:
+            status.error_code.next = LATE_TLAST
+        else:
+            status.error_code.next = refusal
+
+    @always_comb
+    def state_of_core():
+        status.keys_valid.next = keys_valid
+        status.busy.next = any_head or state != states.IDLE
+
+    return (
+        settings, check, flight, departure, find_sink, beat, judge, move, sequence, place, row, group, valid_keys,
+        head_message, errors, state_of_core,
+    )  # fmt: skip
