@@ -11,7 +11,7 @@ from hdl.fifo import pack, unpack
 from hdl.hierarchy import module
 from hdl.tiled.interfaces import QUERY_WORD_BYTES, RING_BITS
 from hdl.tiled.pipeline import count_burst, delay_flag, delay_number
-from hdl.tiled.timing import COLUMNS, EXPONENT_CYCLES, PRODUCT, SCALER_CYCLES, WORD_REGISTER, Timing
+from hdl.tiled.timing import COLUMNS, EXPONENT_CYCLES, OPERANDS, PRODUCT, SCALER_CYCLES, WORD_REGISTER, Timing
 
 IN_FLIGHT_BITS = 2  # rounds between begin and last sum: in SDDMM, before SpMM, in SpMM's pipeline
 UNDRAINED_BLOCKS = 2  # the sums of so many blocks are kept
@@ -237,7 +237,7 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
     held_key_set, held_tile = Signal(False), Signal(intbv(0)[len(issue.tile) :])
     mantissa, shift = Signal(intbv(0)[MANTISSA_BITS:]), Signal(intbv(0)[FACTOR_SHIFT_BITS:])
 
-    scoring, valuing, is_value, restarting, writing_last = (Signal(False) for _ in range(5))
+    scoring, valuing, is_value, starting, writing_last = (Signal(False) for _ in range(5))
     read_soon = Signal(False)
     exponent_start, scored_start, pushed_start = Signal(False), Signal(False), Signal(False)
     dimensions = [Signal(intbv(0)[dimension_bits:]) for _ in range(timing.sum_write)]
@@ -297,7 +297,7 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
         scoring.next = busy and not count[dimension_bits]
         issue.scoring.next = busy and not count[dimension_bits]
         valuing.next = value_round and count[dimension_bits]
-        restarting.next = busy and count == 0
+        starting.next = busy and count == 0
         writing_last.next = value_round and count == last_value
 
     @always(clk.posedge)
@@ -314,7 +314,7 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
     stages = [
         delay_flag(clk, reset, is_value, control.value, COLUMNS),
         delay_flag(clk, reset, scoring, control.accumulate, PRODUCT),
-        delay_flag(clk, reset, restarting, control.restart, PRODUCT),
+        delay_flag(clk, reset, starting, control.clear, OPERANDS),
         delay_flag(clk, reset, valuing, read_soon, timing.sum_read - 1),
         delay_flag(clk, reset, read_soon, control.read, 1),
         delay_flag(clk, reset, control.read, control.write, timing.sum_write - timing.sum_read),

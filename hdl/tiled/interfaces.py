@@ -124,7 +124,7 @@ class RowControl:
         ring: ring block of the round in SDDMM.
         dimension: stage 0. byte: the same in stage 2, place in its word.
         value: stage 3, operand A is the probability.
-        accumulate, restart: stage 5, a product belongs to a score; it is the first of it.
+        clear: stage 4 of the first element. accumulate: stage 5, a product belongs to a score.
         read, read_dimension, write, write_dimension: sums, stages `sum_read` and `sum_write`.
         scale: the round's dot products are complete in the next cycle. mantissa, shift: its factor, for the scaler.
         chosen: lane whose dot product enters the scaler. scored: lane whose score leaves it.
@@ -142,8 +142,8 @@ class RowControl:
         self.dimension = Signal(intbv(0)[dimension_bits:])
         self.byte = Signal(intbv(0)[clog2(QUERY_WORD_BYTES) :])
         self.value = Signal(False)
+        self.clear = Signal(False)
         self.accumulate = Signal(False)
-        self.restart = Signal(False)
         self.read = Signal(False)
         self.read_dimension = Signal(intbv(0)[dimension_bits:])
         self.write = Signal(False)
@@ -182,8 +182,8 @@ def probability_signal(config: Config):
 
 
 def product_signal(config: Config):
-    """Signed product of an operand with an operand or a probability."""
-    return Signed(config.probability_bits + OPERAND_BITS).signal()
+    """Signed product of an operand with an operand or a probability, which is 1.0 at most."""
+    return Signed(config.probability_bits + OPERAND_BITS - 1).signal()
 
 
 def rescale_signal(config: Config):

@@ -92,18 +92,21 @@ def running_maximum(clk, control, score, valid, record, maximum, rescale, config
         score, valid: of the lane `control.scored.index`, and whether it has a key.
         record: the round's `RoundRecord`.
         maximum: signed, log2 units; new MAXIMUM_CYCLES (3) after the last lane's score.
-        rescale: new maximum minus old one, two cycles after that; 0 for the first round of a query; saturated.
+        rescale: new maximum minus old one, two cycles after that; 0 for the first round of a query; saturates where it
+            leaves nothing of a sum.
     """
     scored = control.scored
     below_one = (1 << SCORE_FRACTION) - 1
-    most = config.numerator_bits - 1
+    rescale_bits = len(rescale)
+    most = (1 << rescale_bits) - 1
     entries = 2 * config.slots
 
     peak = score_signal(config)
     found = Signal(False)
     ceiling = Signed(config.maximum_bits).signal()
     stored, old = Signed(config.maximum_bits).signal(), Signed(config.maximum_bits).signal()
-    growth = Signed(config.maximum_bits + 1).signal()
+    growth_bits = config.maximum_bits + 1
+    growth = Signed(growth_bits).signal()
     peak_is_new, ceiling_is_new, maximum_is_new, growth_is_new = (Signal(False) for _ in range(4))
     store = Signal(False)
 
@@ -152,10 +155,10 @@ def running_maximum(clk, control, score, valid, record, maximum, rescale, config
         if growth_is_new:
             if record.first:
                 rescale.next = 0
-            elif growth > most:
+            elif growth[growth_bits:rescale_bits] != 0:
                 rescale.next = most
             else:
-                rescale.next = growth
+                rescale.next = growth[rescale_bits:]
 
     return peak_of_lanes, progress, ceiling_of_peak, new_maximum, store_enable, maxima, difference, saturation
 

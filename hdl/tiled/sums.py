@@ -7,35 +7,21 @@ from hdl.hierarchy import module
 from hdl.memory import distributed_ram, ram
 from hdl.stream import Bits, Signed
 
-FOUR = 4  # operands that a stage of the adder tree adds up: two adders, one behind the other
-
 
 @block
 def adder_tree(clk, terms, total):
-    """Signed sum of `terms`, a power of two of them; one stage for every four (ceil(log4(terms)) cycles)."""
-    adders = []
-    while len(terms) > 1:
-        arity = min(FOUR, len(terms))
-        groups = [terms[i : i + arity] for i in range(0, len(terms), arity)]
-        bits = len(terms[0]) + clog2(arity)
-        sums = [Signed(bits).signal() for _ in groups] if len(groups) > 1 else [total]
-        adder = _add_four if arity == FOUR else _add_two
-        adders += [adder(clk, *group, sum_) for group, sum_ in zip(groups, sums)]
-        terms = sums
-    return adders
+    """Signed sum of `terms`, a power of two of them, from two; two a stage, so log2(terms) cycles.
+
+    (Of two levels a stage Yosys makes carry-save adders, which take more look-up tables than the registers save.)
+    """
+    bits = len(terms[0]) + 1
+    sums = [Signed(bits).signal() for _ in range(len(terms) // 2)] if len(terms) > 2 else [total]
+    adders = [_add(clk, a, b, sum_) for a, b, sum_ in zip(terms[::2], terms[1::2], sums)]
+    return adders + ([adder_tree(clk, sums, total)] if len(sums) > 1 else [])
 
 
 @block
-def _add_four(clk, a, b, c, d, total):
-    @always(clk.posedge)
-    def add():
-        total.next = (a + b) + (c + d)
-
-    return add
-
-
-@block
-def _add_two(clk, a, b, total):
+def _add(clk, a, b, total):
     @always(clk.posedge)
     def add():
         total.next = a + b

@@ -61,8 +61,8 @@ class Timing:
 
     @property
     def tree_cycles(self) -> int:
-        """Stages of the adder tree, which adds up to four operands each."""
-        return (clog2(self.config.lanes) + 1) // 2
+        """Stages of the adder tree."""
+        return clog2(self.config.lanes)
 
     @property
     def total(self) -> int:
