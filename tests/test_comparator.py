@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from myhdl import Signal, always, block, intbv
+from myhdl import Signal, always, block, instance, intbv
 
 from golden.comparator import compare
 from golden.config import CONFIGS, KEPT_FRACTION, PREDICTED_BITS, THRESHOLD_FRACTION, clog2
@@ -51,11 +51,8 @@ class Query:
         return bits, int(kept[0]) if self.residual else ALL
 
 
-def check(engine, config, queries, stalls=(0.0, 0.0, 0.0)):
-    """Run the queries and compare everything with the golden model.
-
-    ``stalls``: of chunks, bits and results. Returns the cycles that the run took.
-    """
+def expectation(config, queries):
+    """Items of the ``chunks`` stream, and what ``bits`` and ``results`` must bring for them."""
     generator = np.random.default_rng(7)
     items, bits_expected, results_expected = [], [], []
     for query in queries:
@@ -65,7 +62,15 @@ def check(engine, config, queries, stalls=(0.0, 0.0, 0.0)):
         bits, result = query.expected(config, fields)
         bits_expected += bits
         results_expected.append(result)
+    return items, bits_expected, results_expected
 
+
+def check(engine, config, queries, stalls=(0.0, 0.0, 0.0)):
+    """Run the queries and compare everything with the golden model.
+
+    ``stalls``: of chunks, bits and results. Returns the cycles that the run took.
+    """
+    items, bits_expected, results_expected = expectation(config, queries)
     clk, reset = Signal(False), Signal(False)
     chunks, bits, results = chunks_stream(config), bits_stream(config), results_stream(config)
     kept_count = Signal(intbv(0)[clog2(config.predict_keys + 1) :])
@@ -169,8 +174,75 @@ def test_long_queries_pass_at_one_chunk_a_cycle():
     """The sum of one query while the one before it is compared, without a gap."""
     assert rate(TINY, 64) == 16
     assert rate(SMALL, 17 * 8, count=20) == 17
+    assert rate(SMALL, 512, count=6) == 64
 
 
 def test_short_queries_take_fifteen_cycles():
     assert rate(TINY, 1) == 15
     assert rate(TINY, 15 * 4) == 15
+
+
+@pytest.mark.parametrize("config, first_bits, result", [(TINY, 29, 44), (SMALL, 30, 46)])
+def test_latency_of_a_single_chunk(config, first_bits, result):
+    """What the docstring says: cycles from the transfer of the only chunk to the bits and to the result."""
+    clk, reset = Signal(False), Signal(False)
+    streams = chunks_stream(config), bits_stream(config), results_stream(config)
+    kept_count = Signal(intbv(0)[clog2(config.predict_keys + 1) :])
+    transfers = {}
+    cycle = 0
+
+    @block
+    def observe():
+        @always(clk.posedge)
+        def note():
+            nonlocal cycle
+            cycle += 1
+            for name, stream in zip(("chunk", "bits", "result"), streams, strict=True):
+                if stream.valid and stream.ready:
+                    transfers.setdefault(name, cycle)
+
+        return note
+
+    items = list(Query([5], 1).chunks(config, {"residual": 1, "visible": 1}, np.random.default_rng(1)))
+    simulated = make("icarus", comparator, clk, reset, *streams, kept_count, config=config)
+    sinks = collect(clk, streams[1], []), collect(clk, streams[2], [])
+    run(clk, reset, [simulated, drive(clk, streams[0], items), *sinks, observe()], until=lambda: "result" in transfers)
+    assert transfers["bits"] - transfers["chunk"] == first_bits
+    assert transfers["result"] - transfers["chunk"] == result
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("cycles_before", [7, 60, 117, 150])
+def test_reset_forgets_the_queries_in_flight(engine, cycles_before):
+    """Whatever is under way: sums, search, comparison, division."""
+    forgotten, *_ = expectation(TINY, random_queries(TINY, 20, seed=31))
+    items, bits_expected, results_expected = expectation(TINY, random_queries(TINY, 8, seed=29))
+    clk, reset = Signal(False), Signal(True)
+    streams = chunks, bits, results = chunks_stream(TINY), bits_stream(TINY), results_stream(TINY)
+    kept_count = Signal(intbv(0)[clog2(TINY.predict_keys + 1) :])
+    bits_received, results_received = [], []
+
+    @instance
+    def stimulus():
+        for batch, cycles in ((forgotten, cycles_before), (items, None)):
+            reset.next = True
+            chunks.valid.next = False
+            yield clk.posedge
+            yield clk.posedge
+            reset.next = False
+            bits_received.clear()
+            results_received.clear()
+            cycle = sent = 0
+            while sent < len(batch) and cycle != cycles:
+                chunks.valid.next = True
+                for name, value in batch[sent].items():
+                    getattr(chunks, name).next = value
+                yield clk.posedge
+                cycle += 1
+                sent += int(chunks.ready)
+        chunks.valid.next = False
+
+    simulated = make(engine, comparator, clk, reset, *streams, kept_count, config=TINY)
+    sinks = collect(clk, bits, bits_received), collect(clk, results, results_received)
+    run(clk, None, [simulated, stimulus, *sinks], until=lambda: results_received == results_expected, max_cycles=2000)
+    assert bits_received == bits_expected
