@@ -179,3 +179,11 @@ def product_signal(config: Config):
 def lane_sum_signal(config: Config):
     """Signed sum of probability times value in one lane, 11 fraction bits."""
     return Signed(lane_sum_bits(config)).signal()
+
+
+class CountEvent(Event):
+    """So many keys of a query."""
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self.count = Signal(intbv(0)[clog2(config.lanes + 1) :])

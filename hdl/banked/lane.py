@@ -2,7 +2,7 @@
 
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
-from golden.config import OPERAND_BITS, clog2
+from golden.config import OPERAND_BITS
 from hdl.adder_tree import adder_tree, tree_bits
 from hdl.banked.index_queue import index_queue
 from hdl.banked.interfaces import Record, product_signal, slot_bits, word_bits
@@ -76,11 +76,9 @@ def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, ful
         scored: `Record`, the score phase's, from the cycle after it for one period.
     """
     capacity = config.lane_keys
-    below_capacity = capacity - 1
 
     head, coming = Record(config), Record(config)
     pop, value_taken, has_room = Signal(False), Signal(False), Signal(False)
-    room_is_next = Signal(False)
     stored = Signal(intbv(0, min=0, max=capacity + 1))  # scores made or in the making that have no value yet
 
     queue = index_queue(clk, reset, push, entry, pop, head, full, config)

@@ -76,13 +76,10 @@ def phases(clk, reset, score_phase, word, draining, control, scan, choose, confi
     def stage_0():
         control.word.next = word
 
-    def word_at(target, stage):
-        return delayed(clk, word, target, stage)
-
     stages = [
-        word_at(control.select_word, SELECT_STAGE),
-        word_at(control.read_word, SUM_READ_STAGE),
-        word_at(control.write_word, SUM_WRITE_STAGE),
+        delayed(clk, word, control.select_word, SELECT_STAGE),
+        delayed(clk, word, control.read_word, SUM_READ_STAGE),
+        delayed(clk, word, control.write_word, SUM_WRITE_STAGE),
         delayed(clk, value_phase, control.select_value, SELECT_STAGE),
         delayed(clk, last, control.select_last, SELECT_STAGE),
         delayed(clk, draining, control.drain, SELECT_STAGE, reset=reset),

@@ -1,0 +1,145 @@
+"""A cluster of the banked array: N lanes that work on the same few queries, and what they share (docs/banked.md)."""
+
+from myhdl import ConcatSignal, Signal, always, always_comb, intbv
+
+from golden.config import FACTOR_SHIFT_BITS, MANTISSA_BITS
+from hdl.banked.drain import drain
+from hdl.banked.interfaces import (
+    Burst,
+    Control,
+    CountEvent,
+    Event,
+    KeyIndex,
+    Record,
+    RowWrite,
+    ScoreRecord,
+    dot_signal,
+    entry_bits,
+    lane_sum_signal,
+    probability_signal,
+    slot_bits,
+)
+from hdl.banked.lane import lane
+from hdl.banked.packer import packer
+from hdl.banked.phases import phases
+from hdl.banked.query_rows import query_rows
+from hdl.banked.scores import choice_of_scores, denominators, factors, maxima, scan_of_scores, score_memory
+from hdl.banked.slots import slots
+from hdl.hierarchy import module
+from hdl.stream import Bits, Signed
+
+
+@module
+def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room, busy_lanes, config):
+    """N lanes; up to A queries in flight. A lane makes a score every score phase and adds a value every value phase, if it has.
+
+    Args:
+        score_phase: this cluster is in a score phase (else in a value phase). word: 0 ... S - 1 in each phase. Registers.
+        queries: `queries_stream`; ready while a slot is free.
+        row: `row_stream`, words: `words_stream`; in the order of `queries`, early or late.
+        keys: list of N `KeyPort`.
+        sums: `sums_stream`, one row of S items a query, in the order of `queries`.
+        room: number of free query slots.
+        busy_lanes: how many lanes work in this phase; constant from a phase's second cycle to the next one's first.
+    """
+    lanes, width = config.lanes, config.lane_width
+
+    control, scan, choose = Control(config), Burst(config), Burst(config)
+    draining = Signal(False)
+    timing = phases(clk, reset, score_phase, word, draining, control, scan, choose, config)
+
+    open_, loadable, loaded, row_done, packing_set, packable, packed, finished, oldest_done = (
+        Signal(False) for _ in range(9)
+    )
+    opening, loading, packing, oldest, factor_slot = (Signal(intbv(0)[slot_bits(config) :]) for _ in range(5))
+    oldest_entry = Signal(intbv(0)[entry_bits(config) :])
+    known = Signal(intbv(0)[config.slots :])
+    counted, scored_event, taken_event, release, powered = (
+        CountEvent(config), Event(config), Event(config), Event(config), Event(config)
+    )  # fmt: skip
+    ring = slots(
+        clk, reset, queries, open_, opening, loading, loadable, loaded, row_done, packing, packing_set, packable, packed,
+        counted, finished, scored_event, taken_event, known, oldest_done, oldest, oldest_entry, release, room, config,
+    )  # fmt: skip
+
+    write = RowWrite(config)
+    rows = query_rows(clk, reset, row, loading, loadable, loaded, row_done, write, config)
+
+    fulls = [Signal(False) for _ in range(lanes)]
+    full = ConcatSignal(*reversed(fulls))
+    push, chosen_here, power_here = (Signal(intbv(0)[lanes:]) for _ in range(3))
+    entry = KeyIndex(config)
+    index_packer = packer(
+        clk, reset, words, packing, packing_set, packable, packed, full, push, entry, counted, finished, config
+    )  # fmt: skip
+
+    chosen = Record(config)
+    power = probability_signal(config)
+    records = [Record(config) for _ in range(lanes)]
+    dots = [dot_signal(config) for _ in range(lanes)]
+    lane_sums = [[lane_sum_signal(config) for _ in range(width)] for _ in range(lanes)]
+    actives = [Signal(False) for _ in range(lanes)]
+    lane_array = [
+        lane(
+            clk, reset, control, write, push(j), entry, fulls[j], chosen_here(j), chosen, power_here(j), power, keys[j],
+            actives[j], records[j], dots[j], lane_sums[j], config,
+        )
+        for j in range(lanes)
+    ]  # fmt: skip
+
+    mantissa, shift = Signal(intbv(0)[MANTISSA_BITS:]), Signal(intbv(0)[FACTOR_SHIFT_BITS:])
+    scored, head = ScoreRecord(config), ScoreRecord(config)
+    maximum = Signed(config.maximum_bits).signal()
+    denominator = Bits(config.denominator_bits).signal()
+    taken = Signal(False)
+    query_factors = factors(
+        clk, open_, opening, queries.mantissa, queries.shift, factor_slot, mantissa, shift, config
+    )  # fmt: skip
+    scores = scan_of_scores(clk, reset, scan, dots, records, factor_slot, mantissa, shift, scored, config)
+    query_maxima = maxima(clk, reset, scored, scored_event, head.slot, maximum, release, config)
+    memory = score_memory(clk, reset, scored, choose, head, taken, config)
+    choice = choice_of_scores(
+        clk, reset, choose, head, known, maximum, taken, chosen_here, chosen, power_here, power, powered, config
+    )  # fmt: skip
+    query_denominators = denominators(clk, reset, powered, power, oldest, denominator, release, config)
+
+    @always_comb
+    def choices():
+        taken_event.active.next = chosen.active
+        taken_event.slot.next = chosen.slot
+
+    has_room = Signal(False)
+
+    @always_comb
+    def drain_of_oldest():
+        release.active.next = control.to_score and oldest_done and has_room
+        release.slot.next = oldest
+
+    @always(clk.posedge)
+    def drain_phase():
+        if release.active:
+            control.drain_slot.next = oldest
+        if reset:
+            draining.next = False
+        elif control.to_score or control.to_value:
+            draining.next = release.active
+
+    row_buffer = drain(
+        clk, reset, draining, lane_sums, release.active, oldest_entry, denominator, has_room, sums, config
+    )  # fmt: skip
+
+    active_bits = ConcatSignal(*reversed(actives))
+
+    @always(clk.posedge)
+    def utilisation():
+        total = intbv(0, min=0, max=lanes + 1)
+        total[:] = 0
+        for j in range(lanes):
+            if active_bits[j]:
+                total[:] = total + 1
+        busy_lanes.next = total
+
+    return (
+        timing, ring, rows, index_packer, lane_array, query_factors, scores, query_maxima, memory, choice,
+        query_denominators, choices, drain_of_oldest, drain_phase, row_buffer, utilisation,
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""Rows of sums out of a cluster: added up over the lanes, buffered, sent to the movers."""
+
+from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
+
+from hdl.adder_tree import adder_tree, tree_bits, tree_cycles
+from hdl.banked.interfaces import entry_bits, lane_sum_bits, word_bits
+from hdl.banked.timing import SUM_STAGE
+from hdl.delay import delayed
+from hdl.fifo import fifo
+from hdl.hierarchy import module
+from hdl.stream import Bits, Signed, Stream
+
+BUFFERED_ROWS = 2
+
+
+@block
+def _extend(sum_, numerator):
+    @always_comb
+    def extend():
+        numerator.next = sum_
+
+    return extend
+
+
+@block
+def _bits_of(number, bits):
+    @always_comb
+    def raw():
+        bits.next = number[len(bits) :]
+
+    return raw
+
+
+@module
+def drain(clk, reset, draining, sums_of_lanes, release_row, entry, denominator, has_room, sums, config):
+    """The row buffer, filled by the score phases that drain.
+
+    Args:
+        draining: stage 0 of the phase: high in all its cycles.
+        sums_of_lanes: signed, [lane][dimension], stage 4.
+        release_row: in the cycle before such a phase; entry, denominator: of its row, at the same time.
+        has_room: for a row.
+        sums: `sums_stream`.
+    """
+    width, lanes = config.lane_width, config.lanes
+    total_bits = tree_bits(lane_sum_bits(config), lanes)
+    last_word = config.slot_cycles - 1
+    names = [f"sum_{m}" for m in range(width)]
+
+    totals = Stream(**{name: Signed(total_bits) for name in names})
+    row_sums = totals.like()
+    row, row_out = (Stream(entry=Bits(entry_bits(config)), denominator=Bits(config.denominator_bits)) for _ in range(2))
+    rows = Signal(intbv(0, min=0, max=BUFFERED_ROWS + 1))
+    word = Signal(intbv(0)[word_bits(config) :])
+    valid, sent, row_sent = Signal(False), Signal(False), Signal(False)
+
+    trees = []
+    for m, name in enumerate(names):
+        terms = [sums_of_lane[m] for sums_of_lane in sums_of_lanes]
+        if lanes > 1:
+            trees.append(adder_tree(clk, terms, getattr(totals, name)))
+        else:
+            trees.append(_extend(terms[0], getattr(totals, name)))
+    in_step = delayed(clk, draining, totals.valid, SUM_STAGE + tree_cycles(lanes), reset=reset)
+    buffer = fifo(clk, reset, totals, row_sums, depth=BUFFERED_ROWS * config.slot_cycles)
+    row_buffer = fifo(clk, reset, row, row_out, depth=BUFFERED_ROWS)
+
+    @always_comb
+    def row_of_release():
+        row.valid.next = release_row
+        row.entry.next = entry
+        row.denominator.next = denominator
+
+    @always(clk.posedge)
+    def buffered_rows():
+        if __debug__:
+            assert not (totals.valid and not totals.ready), "the row buffer has no room for a row that comes"
+        if reset:
+            rows.next = 0
+        elif release_row and not row_sent:
+            rows.next = rows + 1
+        elif row_sent and not release_row:
+            rows.next = rows - 1
+
+    @always_comb
+    def room():
+        has_room.next = rows != BUFFERED_ROWS
+
+    numerators = [Signed(config.numerator_bits).signal() for _ in range(width)]
+    raw = [Bits(config.numerator_bits).signal() for _ in range(width)]
+    extensions = [_extend(getattr(row_sums, name), number) for name, number in zip(names, numerators)]
+    raws = [_bits_of(number, bits) for number, bits in zip(numerators, raw)]
+    packed = ConcatSignal(*reversed(raw))
+
+    @always_comb
+    def handshake():
+        valid.next = row_sums.valid and row_out.valid
+        sent.next = row_sums.valid and row_out.valid and sums.ready
+        row_sent.next = row_sums.valid and row_out.valid and sums.ready and word == last_word
+
+    @always_comb
+    def outputs():
+        row_sums.ready.next = sent
+        row_out.ready.next = row_sent
+        sums.valid.next = valid
+        sums.entry.next = row_out.entry
+        sums.word.next = word
+        sums.numerators.next = packed
+        sums.denominator.next = row_out.denominator
+        sums.last.next = word == last_word
+
+    @always(clk.posedge)
+    def word_of_row():
+        if reset:
+            word.next = 0
+        elif sent:
+            if word == last_word:
+                word.next = 0
+            else:
+                word.next = word + 1
+
+    return (
+        trees, in_step, buffer, row_buffer, row_of_release, buffered_rows, room, extensions, raws, handshake, outputs,
+        word_of_row,
+    )  # fmt: skip

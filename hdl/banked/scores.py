@@ -1,0 +1,327 @@
+"""From the lanes' dot products to their probabilities, one lane a cycle: all that a cluster's lanes share."""
+
+from myhdl import Signal, always, always_comb, block, concat, intbv
+
+from golden.config import FACTOR_SHIFT_BITS, MANTISSA_BITS, SCORE_FRACTION, clog2
+from hdl.banked.interfaces import ScoreRecord, address_bits, dot_signal, probability_signal, slot_bits
+from hdl.banked.timing import CHOSEN_CYCLES, POWER_CYCLES, SCORED_CYCLES
+from hdl.delay import delayed
+from hdl.exp2 import probability
+from hdl.hierarchy import module
+from hdl.memory import distributed_ram, ram
+from hdl.scaler import SCALER_CYCLES, scaler
+from hdl.stream import Bits, Signed
+
+
+@module
+def scan_of_scores(clk, reset, scan, dots, records, factor_slot, mantissa, shift, scored, config):
+    """Dot products of the lanes to scores, one a cycle; SCORED_CYCLES (6) from a lane's turn to its score.
+
+    Args:
+        scan: `Burst`: whose turn it is.
+        dots, records: of the lanes; stand still meanwhile.
+        factor_slot, mantissa, shift: factor of a query in flight, read in the same cycle.
+        scored: `ScoreRecord`, `active` for one cycle a score.
+    """
+    assert SCORED_CYCLES == 1 + SCALER_CYCLES
+    actives, slots = [record.active for record in records], [record.slot for record in records]
+    key_sets, keys = [record.key_set for record in records], [record.key for record in records]
+
+    chosen = ScoreRecord(config)
+    dot = dot_signal(config)
+
+    @always(clk.posedge)
+    def turn_with_score():
+        if reset:
+            chosen.active.next = False
+        else:
+            chosen.active.next = scan.active and actives[scan.lane]
+
+    @always(clk.posedge)
+    def lane_of_turn():
+        dot.next = dots[scan.lane]
+        chosen.lane.next = scan.lane
+        chosen.slot.next = slots[scan.lane]
+        chosen.key_set.next = key_sets[scan.lane]
+        chosen.key.next = keys[scan.lane]
+
+    @always_comb
+    def factor_address():
+        factor_slot.next = chosen.slot
+
+    scores = scaler(clk, dot, mantissa, shift, scored.score, config)
+    alongside = [
+        delayed(clk, chosen.active, scored.active, SCALER_CYCLES, reset=reset),
+        delayed(clk, chosen.lane, scored.lane, SCALER_CYCLES),
+        delayed(clk, chosen.slot, scored.slot, SCALER_CYCLES),
+        delayed(clk, chosen.key_set, scored.key_set, SCALER_CYCLES),
+        delayed(clk, chosen.key, scored.key, SCALER_CYCLES),
+    ]
+    return turn_with_score, lane_of_turn, factor_address, scores, alongside
+
+
+@module
+def maxima(clk, reset, scored, counted, slot, maximum, release, config):
+    """Maximum of each query's scores so far, rounded up to an integer.
+
+    Args:
+        scored: `ScoreRecord`; two cycles later the maximum includes it, and `counted` (an `Event`) a cycle earlier
+            tells of it.
+        slot, maximum: signed, log2 units; read in the same cycle.
+        release: `Event`: the slot's query is through.
+    """
+    entries = 1 << slot_bits(config)
+    below_one = (1 << SCORE_FRACTION) - 1
+
+    started = Signal(intbv(0)[config.slots :])
+    ceiling, stored = Signed(config.maximum_bits).signal(), Signed(config.maximum_bits).signal()
+    greater = Signal(False)
+
+    @always(clk.posedge)
+    def ceiling_of_score():
+        ceiling.next = (scored.score + below_one) >> SCORE_FRACTION  # no legal factor makes a score that this overflows
+        counted.slot.next = scored.slot
+        if reset:
+            counted.active.next = False
+        else:
+            counted.active.next = scored.active
+
+    @always_comb
+    def comparison():
+        greater.next = counted.active and (ceiling > stored or not started[counted.slot])
+
+    @always(clk.posedge)
+    def queries_with_scores():
+        if reset:
+            started.next = 0
+        else:
+            if release.active:
+                started.next[release.slot] = 0
+            if counted.active:
+                started.next[counted.slot] = 1
+
+    to_compare = distributed_ram(clk, greater, counted.slot, ceiling, counted.slot, stored, depth=entries)
+    to_subtract = distributed_ram(clk, greater, counted.slot, ceiling, slot, maximum, depth=entries)
+
+    return ceiling_of_score, comparison, queries_with_scores, to_compare, to_subtract
+
+
+@block
+def _signed_part(bits, number):
+    @always_comb
+    def part():
+        number.next = bits.signed()
+
+    return part
+
+
+@module
+def score_memory(clk, reset, scored, choose, head, taken, config):
+    """Scores that wait for their values: a queue of `lane_keys` for each lane, all in one block RAM.
+
+    Args:
+        scored: `ScoreRecord` to write. (The lanes see to it that there is room.)
+        choose: `Burst`: whose turn it is.
+        head: `ScoreRecord`, HEAD_CYCLES (2) after a lane's turn; not active if the lane has none.
+        taken: in that cycle: the head goes.
+    """
+    address_width = clog2(config.lane_keys)
+    key_bits, score_bits, lanes = len(head.key), config.score_bits, config.lanes
+    width = score_bits + key_bits + 1 + slot_bits(config)
+    set_bit = score_bits + key_bits
+    slot_bit = set_bit + 1
+
+    write_pointers = [Signal(intbv(0)[address_width + 1 :]) for _ in range(lanes)]
+    read_pointers = [Signal(intbv(0)[address_width + 1 :]) for _ in range(lanes)]
+    write_pointer, read_pointer, read_pointer_now, head_pointer, next_read_pointer, next_write_pointer = (
+        Signal(intbv(0)[address_width + 1 :]) for _ in range(6)
+    )
+    top = 1 << (address_width + 1)
+    read_lane = Signal(intbv(0)[address_bits(lanes) :])
+    read_active, occupied = Signal(False), Signal(False)
+    write_address, read_address = (Signal(intbv(0)[address_bits(lanes) + address_width :]) for _ in range(2))
+    written, read, word = (Signal(intbv(0)[width:]) for _ in range(3))
+    score_part = word(score_bits, 0)
+
+    @always_comb
+    def write_word():
+        written.next = concat(scored.slot, scored.key_set, scored.key, scored.score)
+        write_address.next = concat(scored.lane, write_pointer[address_width:])
+
+    @always_comb
+    def turn():
+        write_pointer.next = write_pointers[scored.lane]
+        read_pointer_now.next = read_pointers[choose.lane]
+        read_address.next = concat(choose.lane, read_pointer_now[address_width:])
+
+    memory = ram(
+        clk, scored.active, write_address, written, read_address, read, depth=1 << len(read_address)
+    )  # fmt: skip
+
+    @always(clk.posedge)
+    def read_of_turn():
+        read_lane.next = choose.lane
+        head.lane.next = read_lane
+        word.next = read
+        read_pointer.next = read_pointer_now
+        head_pointer.next = read_pointer
+        occupied.next = write_pointers[choose.lane] != read_pointer_now
+        if reset:
+            read_active.next = False
+            head.active.next = False
+        else:
+            read_active.next = choose.active
+            head.active.next = read_active and occupied
+
+    @always_comb
+    def increments():
+        next_write_pointer.next = (write_pointer + 1) % top
+        next_read_pointer.next = (head_pointer + 1) % top
+
+    @always(clk.posedge)
+    def pointers():
+        if reset:
+            for lane in range(lanes):
+                write_pointers[lane].next = 0
+                read_pointers[lane].next = 0
+        else:
+            if scored.active:
+                write_pointers[scored.lane].next = next_write_pointer
+            if taken:
+                read_pointers[head.lane].next = next_read_pointer
+
+    @always_comb
+    def head_word():
+        head.slot.next = word[width:slot_bit]
+        head.key_set.next = word[set_bit]
+        head.key.next = word[set_bit:score_bits]
+
+    score = _signed_part(score_part, head.score)
+    return write_word, turn, memory, read_of_turn, increments, pointers, head_word, score
+
+
+@module
+def choice_of_scores(clk, reset, choose, head, known, maximum, taken, chosen_here, chosen, power_here, power, powered, config):
+    """Each lane's oldest score, if its query's maximum is final, becomes a probability.
+
+    clock:      _/-\\_/-\\_/-\\_/-\\_/-\\_
+    head:       <j  >                       HEAD_CYCLES (2) after lane j's turn
+    chosen:          <j  >                  CHOSEN_CYCLES (3)
+    power:                     <j  >        POWER_CYCLES (5)
+
+    Args:
+        choose: `Burst`.
+        head, taken: of the score memory. known: bit for each slot. maximum: of the slot `head.slot`.
+        chosen_here: bit for each lane: its turn. chosen: `Record`, not active if there is none.
+        power_here, power: its probability, 11 fraction bits. powered: `Event`: there is one.
+    """
+    lanes = config.lanes
+    gap_bits = config.maximum_bits + SCORE_FRACTION + 1
+    cycles = POWER_CYCLES - CHOSEN_CYCLES
+
+    turn, turn_at_choice = Signal(False), Signal(False)
+    choices = Signal(intbv(0)[lanes:])
+    gap = Signed(gap_bits).signal()
+    distance = Bits(gap_bits - 1).signal()
+
+    turn_in_step = delayed(clk, choose.active, turn_at_choice, CHOSEN_CYCLES - 1, reset=reset)
+
+    @always_comb
+    def take():
+        taken.next = head.active and known[head.slot]
+
+    @always(clk.posedge)
+    def choice():
+        gap.next = (maximum << SCORE_FRACTION) - head.score
+        chosen.slot.next = head.slot
+        chosen.key_set.next = head.key_set
+        chosen.key.next = head.key
+        if reset:
+            chosen.active.next = False
+            choices.next = 0
+        else:
+            chosen.active.next = taken
+            if turn_at_choice:
+                choices.next = 1 << head.lane
+            else:
+                choices.next = 0
+
+    @always_comb
+    def outputs():
+        chosen_here.next = choices
+        distance.next = gap[gap_bits - 1 :]  # never below zero where there is a score
+
+    powers = probability(clk, distance, power)
+    alongside = [
+        delayed(clk, choices, power_here, cycles, reset=reset),
+        delayed(clk, chosen.active, powered.active, cycles, reset=reset),
+        delayed(clk, chosen.slot, powered.slot, cycles),
+    ]
+    return turn_in_step, take, choice, outputs, powers, alongside
+
+
+@module
+def denominators(clk, reset, powered, power, slot, denominator, release, config):
+    """Sum of the probabilities of each query.
+
+    Args:
+        powered, power: a probability, and its query.
+        slot, denominator: a query's sum, read in a cycle without a probability; 0 if it has none.
+        release: `Event`: the slot's query is through.
+    """
+    entries = 1 << slot_bits(config)
+    started = Signal(intbv(0)[config.slots :])
+    stored, updated = Bits(config.denominator_bits).signal(), Bits(config.denominator_bits).signal()
+    address = Signal(intbv(0)[slot_bits(config) :])
+
+    @always_comb
+    def address_of_sum():
+        if powered.active:
+            address.next = powered.slot
+        else:
+            address.next = slot
+
+    @always_comb
+    def sum_so_far():
+        if started[address]:
+            denominator.next = stored
+        else:
+            denominator.next = 0
+
+    @always_comb
+    def update():
+        updated.next = denominator + power
+
+    @always(clk.posedge)
+    def queries_with_sums():
+        if reset:
+            started.next = 0
+        else:
+            if release.active:
+                started.next[release.slot] = 0
+            if powered.active:
+                started.next[powered.slot] = 1
+
+    memory = distributed_ram(clk, powered.active, powered.slot, updated, address, stored, depth=entries)
+    return address_of_sum, sum_so_far, update, queries_with_sums, memory
+
+
+@module
+def factors(clk, write, write_slot, mantissa, shift, slot, slot_mantissa, slot_shift, config):
+    """Factor of each query in flight; `slot_mantissa`, `slot_shift` follow `slot` in the same cycle."""
+    entries = 1 << slot_bits(config)
+    width = MANTISSA_BITS + FACTOR_SHIFT_BITS
+    written, read = Signal(intbv(0)[width:]), Signal(intbv(0)[width:])
+
+    @always_comb
+    def pack():
+        written.next = concat(mantissa, shift)
+
+    memory = distributed_ram(clk, write, write_slot, written, slot, read, depth=entries)
+
+    @always_comb
+    def unpack():
+        slot_mantissa.next = read[width:FACTOR_SHIFT_BITS]
+        slot_shift.next = read[FACTOR_SHIFT_BITS:]
+
+    return pack, memory, unpack

@@ -1,0 +1,150 @@
+"""The queries in flight in a cluster: which slot is free, filled, known, done.
+
+Slots form a ring. A slot's way: header taken (`opening`) - Q row loaded (`loading`) - bitmap packed (`packing`) - all
+scores made (known) - all values added (done) - drained (`oldest`). Queries leave in the order in which they came.
+"""
+
+from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
+
+from golden.config import clog2
+from hdl.banked.interfaces import slot_bits
+from hdl.hierarchy import module
+from hdl.memory import distributed_ram
+
+
+@block
+def _slot_counters(clk, reset, number, counted, finished, scored, taken, release, known, done, key_count_bits):
+    """One slot: keys pushed that have no score yet, scores that have no value yet. All are zero in between queries."""
+    unscored, unvalued = Signal(intbv(0)[key_count_bits:]), Signal(intbv(0)[key_count_bits:])
+    packed = Signal(False)
+    counted_here, scored_here, taken_here, release_here = (Signal(False) for _ in range(4))
+
+    @always_comb
+    def here():
+        counted_here.next = counted.active and counted.slot == number
+        scored_here.next = scored.active and scored.slot == number
+        taken_here.next = taken.active and taken.slot == number
+        release_here.next = release.active and release.slot == number
+
+    @always(clk.posedge)
+    def counters():
+        if reset:
+            unscored.next = 0
+            unvalued.next = 0
+            packed.next = False
+            known.next = False
+            done.next = False
+        else:
+            if counted_here and scored_here:
+                unscored.next = unscored + counted.count - 1
+            elif counted_here:
+                unscored.next = unscored + counted.count
+            elif scored_here:
+                unscored.next = unscored - 1
+            if scored_here and not taken_here:
+                unvalued.next = unvalued + 1
+            elif taken_here and not scored_here:
+                unvalued.next = unvalued - 1
+            if release_here:
+                packed.next = False
+            elif counted_here and finished:
+                packed.next = True
+            known.next = packed and unscored == 0 and not release_here
+            done.next = known and unvalued == 0 and not release_here
+
+    return here, counters
+
+
+@module
+def slots(
+    clk, reset, queries, open_, opening, loading, loadable, loaded, row_done, packing, packing_set, packable, packed,
+    counted, finished, scored, taken, known, oldest_done, oldest, oldest_entry, release, room, config,
+):  # fmt: skip
+    """Ring of the queries in flight.
+
+    Args:
+        queries: headers; one is taken (`open_`, into the slot `opening`) in any cycle in which a slot is free.
+        loading, loadable: slot whose row comes next; it has a header.
+        loaded: its row is as good as loaded (it is before its first use). row_done: its last word is written.
+        packing, packing_set: slot whose words come next, and its key set. packable: its row is loaded.
+        packed: its last word is taken.
+        counted, finished: keys pushed (`CountEvent`), with the last of a query.
+        scored, taken: `Event`: a score is in its memory and in the maximum; a score is chosen for its value.
+        known: bit for each slot: all scores are there.
+        oldest_done, oldest, oldest_entry: the query that drains next: whether it is done, its slot, its ring entry.
+        release: `Event`: it drains, and its slot is free again.
+        room: number of free slots.
+    """
+    pointer_bits = clog2(config.slots)
+    width = slot_bits(config)
+    entries = 1 << width
+    ring_size = config.slots
+
+    open_pointer, load_pointer, ready_pointer, pack_pointer, oldest_pointer = (
+        Signal(modbv(0)[pointer_bits + 1 :]) for _ in range(5)
+    )
+    in_flight = Signal(intbv(0, min=0, max=ring_size + 1))
+    key_sets = Signal(intbv(0)[entries:])
+    knowns, dones = [Signal(False) for _ in range(ring_size)], [Signal(False) for _ in range(ring_size)]
+    known_bits, done_bits = ConcatSignal(*reversed(knowns)), ConcatSignal(*reversed(dones))
+
+    @always_comb
+    def header():
+        queries.ready.next = in_flight != ring_size
+        open_.next = queries.valid and in_flight != ring_size
+        room.next = ring_size - in_flight
+
+    @always(clk.posedge)
+    def pointers():
+        if reset:
+            open_pointer.next = 0
+            load_pointer.next = 0
+            ready_pointer.next = 0
+            pack_pointer.next = 0
+            oldest_pointer.next = 0
+            in_flight.next = 0
+        else:
+            if open_:
+                open_pointer.next = open_pointer + 1
+            if row_done:
+                load_pointer.next = load_pointer + 1
+            if loaded:
+                ready_pointer.next = ready_pointer + 1
+            if packed:
+                pack_pointer.next = pack_pointer + 1
+            if release.active:
+                oldest_pointer.next = oldest_pointer + 1
+            if open_ and not release.active:
+                in_flight.next = in_flight + 1
+            elif release.active and not open_:
+                in_flight.next = in_flight - 1
+
+    @always_comb
+    def slot_numbers():
+        opening.next = open_pointer[pointer_bits:]
+        loading.next = load_pointer[pointer_bits:]
+        packing.next = pack_pointer[pointer_bits:]
+        oldest.next = oldest_pointer[pointer_bits:]
+        loadable.next = open_pointer != load_pointer
+        packable.next = ready_pointer != pack_pointer
+
+    @always(clk.posedge)
+    def set_of_slot():
+        if open_:
+            key_sets.next[opening] = queries.key_set
+
+    @always_comb
+    def flags():
+        packing_set.next = key_sets[packing]
+        known.next = known_bits
+        oldest_done.next = done_bits[oldest]
+
+    entry_of_slot = distributed_ram(clk, open_, opening, queries.entry, oldest, oldest_entry, depth=entries)
+    counters = [
+        _slot_counters(
+            clk, reset, number, counted, finished, scored, taken, release, knowns[number], dones[number],
+            config.key_count_bits,
+        )
+        for number in range(ring_size)
+    ]  # fmt: skip
+    return header, pointers, slot_numbers, set_of_slot, flags, entry_of_slot, counters
