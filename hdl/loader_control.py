@@ -158,7 +158,7 @@ def loader_control(
     drain_after = Signal(False)
 
     @always(clk.posedge)
-    def sequence():
+    def next_state():
         if reset:
             state.next = states.IDLE
         elif state == states.IDLE:
@@ -297,6 +297,6 @@ def loader_control(
         status.busy.next = any_head or state != states.IDLE
 
     return (
-        settings, check, flight, departure, find_sink, beat, judge, move, sequence, place, row, group, valid_keys,
+        settings, check, flight, departure, find_sink, beat, judge, move, next_state, place, row, group, valid_keys,
         head_message, errors, state_of_core,
     )  # fmt: skip
