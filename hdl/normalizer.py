@@ -265,7 +265,7 @@ def normalizer(clk, reset, drains, sums, records, values, value_sums, rows_out, 
     ``ValueSumsRead`` of the loader. rows_out: ``output_rows_stream``.
 
     A group of ``drain_rows`` queries takes d granted reads of the sums; while the next group is read, this one's queries
-    go through one after the other, ``drain_rows`` dimensions a cycle: d cycles a group, and at least 14 a query (the
+    go through one after the other, ``drain_rows`` dimensions a cycle: d cycles a group, and at least 11 a query (the
     dividers). From a group's last read to its first beat: 20 cycles. A causal head with n_q < n_k begins with a
     walk of min(n_q, n_k - n_q) * d / drain_rows cycles.
     """

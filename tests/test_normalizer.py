@@ -219,7 +219,7 @@ def half_of_each_round(config):
     return lambda cycle, generator: cycle % (2 * config.d) < config.d
 
 
-def normalized(engine, heads, config, granted=sometimes(1.0), stall=0.0, seed=0, max_cycles=20000):
+def normalized(engine, heads, config, granted=sometimes(1.0), stall=0.0, sink_stall=None, seed=0, max_cycles=20000):
     """Rows of all heads as the normalizer makes them, and the cycles it took."""
     clk, reset = Signal(False), Signal(False)
     ports = (drains_stream(config), SumsRead(config), RecordsRead(config), ValueWrites(config), ValueSumsRead(config),
@@ -232,7 +232,7 @@ def normalized(engine, heads, config, granted=sometimes(1.0), stall=0.0, seed=0,
         clk, reset,
         [make(engine, normalizer, clk, reset, drains, sums, records, values, value_sums, rows_out, drained, config=config),
          surroundings(clk, heads, config, ports, granted, beats, seed, stall),
-         collect(clk, rows_out, beats, stall_probability=stall, seed=seed)],
+         collect(clk, rows_out, beats, stall_probability=stall if sink_stall is None else sink_stall, seed=seed)],
         until=lambda: len(beats) == expected_beats, max_cycles=max_cycles)  # fmt: skip
     return beats, cycles
 
@@ -279,9 +279,15 @@ def test_other_shapes(config):
     generator = np.random.default_rng(3)
     heads = mixed_heads(generator, config)
     if config is LONG:  # leading ones of the visible keys beyond the multiplier's: rounded and saturated
-        heads.append(random_head(generator, config, 2, 1500, causal=True, extreme=True))
+        heads.append(random_head(generator, config, 2, 1030, causal=True, extreme=True))
     beats, _ = normalized("icarus", heads, config, granted=sometimes(0.5), stall=0.2, seed=4)
     check(beats, heads, config)
+
+
+def test_a_sink_that_hardly_takes_anything_gets_everything():
+    heads = mixed_heads(np.random.default_rng(9), TINY)[1:3]
+    beats, _ = normalized("icarus", heads, TINY, sink_stall=0.95, seed=10)
+    check(beats, heads, TINY)
 
 
 def test_extremes_saturate_and_never_wrap():
