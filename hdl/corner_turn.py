@@ -14,9 +14,12 @@ leaves never waits, so what comes can't overtake it.
     address 3    k3 d1      k3 d2      k3 d3      k3 d0
 """
 
+import copy
+
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
 
 from golden.config import OPERAND_BITS, clog2
+from hdl.delay import register
 from hdl.fifo import pack, unpack, word_width
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
@@ -48,16 +51,7 @@ def choose(clk, turned, byte_here, byte_there, byte):
 
 
 @block
-def register(clk, inp, out):
-    @always(clk.posedge)
-    def hold():
-        out.next = inp
-
-    return hold
-
-
-@block
-def copy(inp, out):
+def wire(inp, out):
     @always_comb
     def same():
         out.next = inp
@@ -77,12 +71,12 @@ def rotator(clk, amount, inp, out, direction):
         outputs = [Signal(intbv(0)[OPERAND_BITS:]) for _ in range(width)]
         for i in range(width):
             there = inputs[(i - (direction << stage)) % width]
-            parts.append(choose(clk, source_amount(stage), inputs[i], there, outputs[i]))
+            parts.append(choose(clk, source_amount(0), inputs[i], there, outputs[i]))
         source = out if stage == stages - 1 else Signal(intbv(0)[len(inp) :])
-        parts.append(copy(ConcatSignal(*reversed(outputs)), source))
+        parts.append(wire(ConcatSignal(*reversed(outputs)), source))
         if stage < stages - 1:
-            next_amount = Signal(intbv(0)[stages:])
-            parts.append(register(clk, source_amount, next_amount))
+            next_amount = Signal(intbv(0)[len(source_amount) - 1 :])  # its lowest bit is done with
+            parts.append(register(clk, source_amount(len(source_amount), 1), next_amount))
             source_amount = next_amount
     return parts
 
@@ -240,11 +234,14 @@ def corner_turn(clk, reset, beats, columns, busy, config):
                 leaving.value.next = beats.value
 
     # Columns, out of the banks: as many cycles behind as the rows are.
-    fetching, fetched, column = leaving.like(), leaving.like(), leaving.like()
+    fetching = leaving.like()
+    to_fetch = copy.copy(fetching)
+    to_fetch.fields = {name: kind for name, kind in fetching.fields.items() if name != "skewed"}
+    fetched, column = to_fetch.like(), to_fetch.like()
     before_fetch, in_fetch, after_fetch = (Signal(intbv(0)[cycles:]) for cycles in (latency - 1, 1, latency))
     fetch_delays = (
         delay(clk, reset, leaving, fetching, before_fetch, cycles=latency - 1),
-        delay(clk, reset, fetching, fetched, in_fetch, cycles=1),
+        delay(clk, reset, to_fetch, fetched, in_fetch, cycles=1),
         delay(clk, reset, fetched, column, after_fetch, cycles=latency),
     )
     banks = []

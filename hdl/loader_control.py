@@ -121,13 +121,14 @@ def loader_control(
 
     @always_comb
     def find_sink():
-        sink_ready.next = False
         if state == states.KEYS:
             sink_ready.next = moves.key_ready
         elif state == states.VALUES:
             sink_ready.next = moves.value_ready
         elif state == states.QUERIES:
             sink_ready.next = moves.query_ready
+        else:
+            sink_ready.next = False
 
     @always_comb
     def beat():
