@@ -82,7 +82,7 @@ def counters(clk, reset, events, read, clear, enable, config, low_bits=WORD_BITS
 
     Reading the low half answers within one sweep (as many cycles as there are counters, and two), with a value that is
     exact at one of those cycles, and keeps the high half of the same cycle for later reads of it. A high half that was
-    never taken reads 0.
+    never taken reads 0. After a clear, the high half too answers within a sweep only.
 
     Args:
         low_bits, high_bits: the two halves of a counter; together they wrap.
@@ -90,7 +90,6 @@ def counters(clk, reset, events, read, clear, enable, config, low_bits=WORD_BITS
     steps = counter_steps(config)
     count = len(steps)
     bits = low_bits + high_bits
-    all_void = (1 << count) - 1
     bounds = [most * count for most in steps.values()]
     accumulated_bits = max(bounds).bit_length()
 
@@ -105,9 +104,9 @@ def counters(clk, reset, events, read, clear, enable, config, low_bits=WORD_BITS
         parts.append(accumulator(clk, reset, step, clear, enable, taken, total))
         parts.append(copy(total, accumulated[number]))
 
-    # A word of the memories counts as 0 until it is written after a clear: they have no reset.
-    void = Signal(intbv(all_void)[count:])
-    high_void = Signal(intbv(all_void)[count:])
+    # The memories have no reset: the first sweep after a clear takes every old value as 0.
+    to_clear = Signal(intbv(count)[clog2(count + 1) :])
+    clearing, swept_clearing = Signal(False), Signal(False)
 
     always_on = Constant(True)
     stored = Signal(intbv(0)[bits:])
@@ -117,11 +116,11 @@ def counters(clk, reset, events, read, clear, enable, config, low_bits=WORD_BITS
     total_value = Signal(intbv(0)[bits + 1 :])
     value = Signal(intbv(0)[bits:])
     value_high = Signal(intbv(0)[high_bits:])
-    take_high = Signal(False)
+    take_high, write_high = Signal(False), Signal(False)
     stored_high = Signal(intbv(0)[high_bits:])
 
     memory = distributed_ram(clk, always_on, swept_index, value, index, stored, depth=count)
-    high_memory = distributed_ram(clk, take_high, swept_index, value_high, read.index, stored_high, depth=count)
+    high_memory = distributed_ram(clk, write_high, swept_index, value_high, read.index, stored_high, depth=count)
 
     @always(clk.posedge)
     def sweep():
@@ -131,40 +130,42 @@ def counters(clk, reset, events, read, clear, enable, config, low_bits=WORD_BITS
             index.next = index + 1
         swept_index.next = index
         swept_steps.next = accumulated[index]
-        if void[index]:
+        swept_clearing.next = clearing
+        if clearing:
             swept_value.next = 0
         else:
             swept_value.next = stored
         if reset or clear:
-            void.next = all_void
-        else:
-            void.next[index] = False
+            to_clear.next = count
+        elif clearing:
+            to_clear.next = to_clear - 1
 
     @always_comb
     def add():
+        clearing.next = to_clear != 0
         total_value.next = swept_value + swept_steps
 
     @always_comb
     def split():
         value.next = total_value[bits:]
-        value_high.next = total_value[bits:low_bits]
         take_high.next = read.request and not read.done and not read.high and swept_index == read.index
+
+    @always_comb
+    def keep_high():
+        write_high.next = take_high or swept_clearing
+        if take_high:
+            value_high.next = total_value[bits:low_bits]
+        else:
+            value_high.next = 0
 
     @always(clk.posedge)
     def answer():
         read.done.next = False
         if read.request and not read.done and read.high:
-            read.done.next = not reset
-            if high_void[read.index]:
-                read.value.next = 0
-            else:
-                read.value.next = stored_high
+            read.done.next = not reset and not clearing and not swept_clearing
+            read.value.next = stored_high
         elif take_high:
             read.done.next = not reset
             read.value.next = value[low_bits:]
-        if reset or clear:
-            high_void.next = all_void
-        elif take_high:
-            high_void.next[swept_index] = False
 
     return instances()

@@ -11,7 +11,7 @@ OKAY, SLVERR = 0, 2
 BYTE_BITS = clog2(WORD_BYTES)
 WORD_ADDRESS_BITS = REGISTER_MAP.address_bits - BYTE_BITS
 
-# Registers in the order in which `read_channel` takes their words; counters have a port of their own.
+# Registers whose words are gathered by `shown_word`; counters have a port of their own.
 WORD_REGISTERS = tuple(register for register in REGISTER_MAP if "." not in register.path)
 
 
@@ -25,10 +25,6 @@ def _by_word_address(number):
     for register in REGISTER_MAP:
         table[word_address(register)] = int(number(register))
     return tuple(table)
-
-
-def _one_hot_word(register):
-    return 1 << WORD_REGISTERS.index(register) if register in WORD_REGISTERS else 0
 
 
 def _counter_index(register):
@@ -105,11 +101,12 @@ def word_pieces(fields):
 
 
 @block
-def shown_word(select, number, pieces, before, after):
-    """`after` is `before`, or, when the word is selected, this word on top of it.
+def shown_word(clk, read_address, address, pieces, before, after):
+    """`after` is `before`, or, one cycle after `read_address` is `address`, this word on top of it.
+
+    Comparators, as a table of one bit a word would become a block RAM.
 
     Args:
-        select: one bit a word.
         pieces: the word: a number, or signals and strings of zeros, most significant first.
     """
     if isinstance(pieces, int):
@@ -119,14 +116,20 @@ def shown_word(select, number, pieces, before, after):
     else:
         word = ConcatSignal(*pieces)
 
+    selected = Signal(False)
+
+    @always(clk.posedge)
+    def select():
+        selected.next = read_address == address
+
     @always_comb
     def merge():
-        if select[number]:
+        if selected:
             after.next = before | word
         else:
             after.next = before
 
-    return merge
+    return select, merge
 
 
 # Channels ----------------------------------------------------------------------------------------------------------
@@ -136,13 +139,13 @@ def shown_word(select, number, pieces, before, after):
 def write_channel(clk, reset, axi, write, bad_address):
     """AW, W and B: address and data in either order, one write at a time, at least four cycles each.
 
-    `write.enable` and `bad_address` (no register, or none that software can write) last one cycle each a write.
+    `write.enable`, or one cycle later `bad_address` (no register, or none that software can write), lasts one cycle.
     """
     writable = _by_word_address(lambda register: register.writable)
     byte_bits, word_end = BYTE_BITS, REGISTER_MAP.address_bits
 
     address = Signal(intbv(0)[len(axi.awaddr) :])
-    have_address, have_data, both, known = (Signal(False) for _ in range(4))
+    have_address, have_data, both, known, good = (Signal(False) for _ in range(5))
 
     @always(clk.posedge)
     def take_address():
@@ -184,16 +187,20 @@ def write_channel(clk, reset, axi, write, bad_address):
 
     @always_comb
     def decide():
-        write.enable.next = both and known and (address >> word_end) == 0
-        bad_address.next = both and not (known and (address >> word_end) == 0)
+        good.next = known and (address >> word_end) == 0
+
+    @always_comb
+    def let_through():
+        write.enable.next = both and good
 
     @always(clk.posedge)
     def respond():
         if both:
             axi.bvalid.next = True
-            axi.bresp.next = SLVERR if bad_address else OKAY
+            axi.bresp.next = OKAY if good else SLVERR
         elif axi.bready:
             axi.bvalid.next = False
+        bad_address.next = both and not good and not reset
         if reset:
             axi.bvalid.next = False
 
@@ -201,23 +208,21 @@ def write_channel(clk, reset, axi, write, bad_address):
 
 
 @module
-def read_channel(clk, reset, axi, select, selected, counter, bad_address):
+def read_channel(clk, reset, axi, word, shown, counter, bad_address):
     """AR and R: one read at a time, at least four cycles each; a counter takes as long as `counter` does.
 
     Args:
-        select: one bit for each of `WORD_REGISTERS`; `selected` is what that register shows, in the same cycle.
+        word: the word address; `shown` is what that register shows, one cycle later.
         counter: `hdl.counters.CounterRead`.
         bad_address: one cycle (no register, or none that software can read).
     """
     readable = _by_word_address(lambda register: register.readable)
     of_counter = _by_word_address(lambda register: register not in WORD_REGISTERS)
     of_high = _by_word_address(lambda register: register.path.endswith(".HI"))
-    one_hot_words = _by_word_address(_one_hot_word)
     counter_indexes = _by_word_address(_counter_index)
     byte_bits, word_end = BYTE_BITS, REGISTER_MAP.address_bits
 
     address = Signal(intbv(0)[len(axi.araddr) :])
-    word = Signal(intbv(0)[WORD_ADDRESS_BITS:])
     have_address, decoded, inside, known, is_counter, respond = (Signal(False) for _ in range(6))
 
     @always(clk.posedge)
@@ -242,7 +247,6 @@ def read_channel(clk, reset, axi, select, selected, counter, bad_address):
         is_counter.next = of_counter[word]
         counter.high.next = of_high[word]
         counter.index.next = counter_indexes[word]
-        select.next = one_hot_words[word]
         inside.next = (address >> word_end) == 0
         if have_address:
             decoded.next = True
@@ -258,23 +262,23 @@ def read_channel(clk, reset, axi, select, selected, counter, bad_address):
     @always_comb
     def decide():
         respond.next = decoded and (not counter.request or counter.done)
-        bad_address.next = decoded and not (known and inside)
 
     @always(clk.posedge)
     def drive():
         if respond:
             axi.rvalid.next = True
-            if bad_address:
+            if not known or not inside:
                 axi.rdata.next = 0
                 axi.rresp.next = SLVERR
             elif counter.request:
                 axi.rdata.next = counter.value
                 axi.rresp.next = OKAY
             else:
-                axi.rdata.next = selected
+                axi.rdata.next = shown
                 axi.rresp.next = OKAY
         elif axi.rready:
             axi.rvalid.next = False
+        bad_address.next = respond and not (known and inside) and not reset
         if reset:
             axi.rvalid.next = False
 

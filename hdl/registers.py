@@ -12,6 +12,7 @@ from hdl.counters import CounterRead, counters
 from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.register_bus import (
+    WORD_ADDRESS_BITS,
     WORD_REGISTERS,
     Write,
     cleared_field,
@@ -151,7 +152,8 @@ def descriptor_check(clk, written, checked, config):
 def first_error(
     clk, reset, core_error, core_code, queue_full, bad_write, bad_read, clear, clear_count, code, count
 ):
-    """`code` is the first error since `clear`, `count` says how many there were since `clear_count` (it saturates).
+    """`code` is the first error since `clear`; `count`, a cycle later, says how many there were since `clear_count` (it
+    saturates).
 
     Of errors in the same cycle the core's is the first, then `queue_full`, then a bad address. An error in the cycle of
     a clear stays.
@@ -164,6 +166,7 @@ def first_error(
     new_code = Signal(intbv(0)[ERROR_BITS:])
     bus_errors = Signal(intbv(0)[2:])
     new_errors = Signal(intbv(0)[3:])
+    uncounted = Signal(intbv(0)[3:])
     counted = Signal(intbv(0)[count_bits + 1 :])
 
     @always_comb
@@ -191,20 +194,22 @@ def first_error(
 
     @always_comb
     def total():
-        counted.next = count + new_errors + bus_errors
+        counted.next = count + uncounted
 
     @always(clk.posedge)
     def keep():
         if code == none or clear:
             code.next = new_code
+        uncounted.next = new_errors + bus_errors
         if clear_count:
-            count.next = new_errors + bus_errors
+            count.next = 0
         elif counted[count_bits]:
             count.next = (1 << count_bits) - 1
         else:
             count.next = counted[count_bits:]
         if reset:
             code.next = none
+            uncounted.next = 0
             count.next = 0
 
     return instances()
@@ -255,16 +260,16 @@ def registers(clk, reset, axi, descriptor, status, events, config):
                 fields[path] = Signal(intbv(0)[field.width :])
 
     # What a read shows.
-    select = Signal(intbv(0)[len(WORD_REGISTERS) :])
+    read_address = Signal(intbv(0)[WORD_ADDRESS_BITS:])
     shown = Constant(intbv(0)[WORD_BITS:])
-    for number, register in enumerate(WORD_REGISTERS):
+    for register in WORD_REGISTERS:
         before, shown = shown, Signal(intbv(0)[WORD_BITS:])
         readable = [field for field in register.fields if field.readable]
         pieces = word_pieces([(field.lsb, field.width, fields[field.path]) for field in readable])
-        parts.append(shown_word(select, number, pieces, before, shown))
+        parts.append(shown_word(clk, read_address, word_address(register), pieces, before, shown))
 
     parts.append(write_channel(clk, reset, axi, write, bad_write))
-    parts.append(read_channel(clk, reset, axi, select, shown, counter, bad_read))
+    parts.append(read_channel(clk, reset, axi, read_address, shown, counter, bad_read))
 
     # Descriptors.
     written = DescriptorFields(fields)
