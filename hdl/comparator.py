@@ -52,7 +52,7 @@ def query_fields(config):
         "head_last": Flag(),
         "mantissa": Bits(MANTISSA_BITS),
         "shift": Bits(FACTOR_SHIFT_BITS),
-        "key_set": Bits(1),
+        "key_set": Flag(),
         "tag": Bits(TAG_BITS),
         "causal": Flag(),
         "residual": Flag(),

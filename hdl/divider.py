@@ -111,7 +111,7 @@ def divider(clk, reset, request, result, quotient_bits):
     return differences, next_digit, control, division, handshake
 
 
-# Normalization -----------------------------------------------------------------------------------------------------------
+# Normalization --------------------------------------------------------------------------------------------------------
 
 LEVELS = 2  # of shifts between two registers of ``normalize``
 

@@ -42,7 +42,7 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
     reach: stream of ``reach`` and ``chunks`` (the query's number of chunks, minus 1).
     read: the next chunk of distances is taken from the memory; word: it comes a cycle later, key 0 lowest.
     kept: stream of ``bits`` (one a key: it is kept) and ``last`` (the query's last chunk).
-    distances, distances_valid, distances_last: the same chunks for the sum of their weights, a dropped key as ``HIDDEN``.
+    distances, distances_valid, distances_last: the same chunks for the sum of weights, a dropped key as ``HIDDEN``.
     kept_count: number of keys kept, for one cycle a chunk, else 0.
 
     Latency: a chunk's ``distances`` come 4 cycles after its query's reach was transferred, the count one cycle and

@@ -50,7 +50,8 @@ def reach_stream(config):
     )
 
 
-# Entries of the table from the second, falling, and the one after the last, aligned to where ``normalize`` puts a leading one.
+# The table's entries from the second on, falling, and the one that would follow, aligned to where ``normalize`` puts a
+# leading one.
 _STEPS = tuple(2 * entry for entry in (*WEIGHT_TABLE[1:], WEIGHT_TABLE[0] >> 1))
 
 # Clock cycles after the one that takes a request; in each, the registers named here are written.
@@ -78,7 +79,7 @@ def _compare(clk, value, step, at_most):
 
 @module
 def threshold_search(clk, reset, request, result, config):
-    """The largest distance whose weight is above the threshold's share of the sum; ``golden.comparator`` bisects for it.
+    """The largest distance whose weight is above the threshold's share of the sum (the golden model bisects for it).
 
     request: ``request_stream``. result: ``reach_stream``; reach has 3 fraction bits, is at least the gap, so that every
     tie of the maximum is kept, and is ``FARTHEST`` for T = 0, so that every visible key is kept.

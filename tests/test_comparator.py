@@ -15,6 +15,10 @@ ALL = 1 << KEPT_FRACTION
 LOWEST, HIGHEST = -(1 << (PREDICTED_BITS - 1)), (1 << (PREDICTED_BITS - 1)) - 1
 
 
+# Of chunks, bits and results.
+STALLS = [(0, 0, 0), (0.7, 0, 0), (0, 0.7, 0), (0, 0, 0.95), (0.3, 0.3, 0.8), (0.1, 0.9, 0.1)]
+
+
 class Query:
     """Predicted scores of the visible keys, threshold, and whether the kept share is asked for."""
 
@@ -116,13 +120,14 @@ def random_queries(config, count, seed, longest=None):
         scores = np.clip(np.rint(generator.normal(0, scale, length)), LOWEST, HIGHEST)
         if generator.random() < 0.3:
             scores[generator.integers(0, length, 3)] = scores.max()
-        threshold = generator.choice([0, 1, 50, ONE // (4 * length), ONE // length, 2 * ONE // (length + 1), ONE // 3, ONE])
+        shares = [ONE // (4 * length), ONE // length, 2 * ONE // (length + 1), ONE // 3, ONE]
+        threshold = generator.choice([0, 1, 50, *shares])
         queries.append(Query(scores, threshold, generator.random() < 0.7))
     return queries
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("stalls", [(0, 0, 0), (0.7, 0, 0), (0, 0.7, 0), (0, 0, 0.95), (0.3, 0.3, 0.8), (0.1, 0.9, 0.1)])
+@pytest.mark.parametrize("stalls", STALLS)
 def test_bits_and_shares_are_golden_whatever_stalls(engine, stalls):
     check(engine, TINY, random_queries(TINY, 25, seed=11), stalls)
 
@@ -167,7 +172,8 @@ def rate(config, length, count=60):
     def queries(number):
         return [Query(generator.integers(-100, 100, length), ONE // length) for _ in range(number)]
 
-    return (check("icarus", config, queries(count)) - check("icarus", config, queries(count // 2))) / (count - count // 2)
+    some = count // 2
+    return (check("icarus", config, queries(count)) - check("icarus", config, queries(some))) / (count - some)
 
 
 def test_long_queries_pass_at_one_chunk_a_cycle():
