@@ -14,8 +14,8 @@ _LARGEST_MANTISSA = (1 << PREDICTED_MANTISSA_BITS) - 1
 class GroupPlan:
     """The next group: its first query with the last key that it sees, and how it is multiplied.
 
-    ``last_chunk``, ``last_step``: numbers of the last ones; ``last_cycle``: of a chunk. ``mantissa``: as the predictor
-    has it. Constant while ``valid``, as is the rest that is known of the group, in the queues of heads and groups;
+    ``last_chunk``: its number. ``first_step`` ... ``last_step`` (modulo their range): cycles of a chunk; steps 0 and up
+    have operands, those before only fill up the cycles that the scores take. ``mantissa``: as the predictor has it. Constant while ``valid``, as is the rest that is known of the group, in the queues of heads and groups;
     ``take`` ends it.
     """
 
@@ -26,7 +26,7 @@ class GroupPlan:
         self.last_visible = Signal(intbv(0)[config.key_bits :])
         self.last_chunk = Signal(intbv(0)[max(1, clog2(config.max_chunks)) :])
         self.last_step = Signal(intbv(0)[step_bits(config) :])
-        self.last_cycle = Signal(intbv(0)[step_bits(config) :])
+        self.first_step = Signal(intbv(0)[step_bits(config) :])
         self.mantissa = Signal(intbv(0)[PREDICTED_MANTISSA_BITS:])
 
 
@@ -38,7 +38,7 @@ def group_planner(clk, reset, heads, groups, room, group_start, plan, config):
     """
     WAIT, EXTENT, CLAIM, READY = range(4)
     QUERIES, KEY_SHIFT, STEP_SHIFT = config.predict_queries, clog2(config.predict_keys), clog2(config.predict_width)
-    LAST_PASS = config.predict_queries // config.softmax_lanes - 1
+    LAST_PASS, STEPS = config.predict_queries // config.softmax_lanes - 1, 1 << step_bits(config)
     state = Signal(intbv(WAIT, min=0, max=READY + 1))
     head_first = Signal(True)
     group_last_visible = Signal(intbv(0)[config.key_bits :])
@@ -92,20 +92,21 @@ def group_planner(clk, reset, heads, groups, room, group_start, plan, config):
                 plan.query.next = plan.query + QUERIES
                 if heads.causal:
                     plan.last_visible.next = plan.last_visible + QUERIES
-        if heads.causal:
-            group_last_visible.next = plan.last_visible + groups.count - 1
-        else:
-            group_last_visible.next = plan.last_visible
+        if state == EXTENT:
+            if heads.causal:
+                group_last_visible.next = plan.last_visible + groups.count - 1
+            else:
+                group_last_visible.next = plan.last_visible
 
     @always(clk.posedge)
     def work():
         if state == CLAIM:
             plan.last_chunk.next = group_last_visible >> KEY_SHIFT
             plan.last_step.next = last_step
-            if last_step > LAST_PASS:
-                plan.last_cycle.next = last_step
+            if last_step >= LAST_PASS:
+                plan.first_step.next = 0
             else:
-                plan.last_cycle.next = LAST_PASS
+                plan.first_step.next = (last_step + (STEPS - LAST_PASS)) % STEPS
             if rounded > _LARGEST_MANTISSA:
                 plan.mantissa.next = _LARGEST_MANTISSA
             else:
@@ -118,11 +119,12 @@ def group_planner(clk, reset, heads, groups, room, group_start, plan, config):
 def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, group_last, config):
     """Steps of chunks of groups, one a cycle in ``read`` (hdl.levels.LevelRead), without a gap if nothing is to wait for.
 
-    A chunk takes its steps, or as many cycles as it takes to scale its scores, if that is more (``enable`` is low then).
+    A chunk takes its steps, or as many cycles as its scores take to be scaled, if that is more (``enable`` is low before
+    the first step then).
     ``last``: step of the chunk; ``group_last``: its chunk is the last of the group. ``progress``: of the score stores,
     whose conditions for a start are kept here. ``plan.take``: a group starts in the next cycle.
     """
-    LANES, RING, TWO = config.softmax_lanes, level_groups(config), MOST_GROUPS - 1
+    LANES, RING, STEPS, TWO = config.softmax_lanes, level_groups(config), 1 << step_bits(config), MOST_GROUPS - 1
     groups_in_use = [lane.groups for lane in progress]
     free_chunks = [lane.free_chunks for lane in progress]
     chunk_bits = len(read.chunk)
@@ -132,11 +134,11 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
     next_chunk = Signal(intbv(0)[chunk_bits:])
     next_group = Signal(intbv(0)[clog2(RING) :])
     last_chunk = Signal(intbv(0)[chunk_bits:])
-    last_step, last_cycle = [Signal(intbv(0)[step_bits(config) :]) for _ in range(2)]
+    first_step, last_step = [Signal(intbv(0)[step_bits(config) :]) for _ in range(2)]
 
     @always_comb
     def following():
-        boundary.next = not busy or read.step == last_cycle
+        boundary.next = not busy or read.step == last_step
         next_chunk.next = 0
         if more:
             next_chunk.next = read.chunk + 1
@@ -182,11 +184,14 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
 
     @always(clk.posedge)
     def place():
-        if start_group or start_chunk:
-            read.step.next = 0
-            read.chunk.next = next_chunk
+        if start_group:
+            read.step.next = plan.first_step
+        elif start_chunk:
+            read.step.next = first_step
         elif not boundary:
-            read.step.next = read.step + 1
+            read.step.next = (read.step + 1) % STEPS
+        if start_group or start_chunk:
+            read.chunk.next = next_chunk
 
     @always(clk.posedge)
     def group():
@@ -195,6 +200,6 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
             read.key_set.next = key_set
             last_chunk.next = plan.last_chunk
             last_step.next = plan.last_step
-            last_cycle.next = plan.last_cycle
+            first_step.next = plan.first_step
 
     return following, buffers, start, strobes, control, place, group

@@ -77,15 +77,15 @@ def score_passes(clk, reset, begun, mantissa, results, scoring, valid, last, con
 
 
 @module
-def predictor(clk, reset, head, levels, chunks, room, group_start, config):
+def predictor(clk, reset, head, levels, chunks, starts, config):
     """Scores of every query against every visible key, and their maxima; streams as in docs/architecture.md.
 
     Args:
         head: settings, one item a head (``head_stream``).
         levels: quantised rows and the ends of groups (hdl.quantizer.levels_stream).
         chunks: a stream for each softmax lane (hdl.score_store.chunks_stream).
-        room: another group may start; ``group_start`` is up for a cycle when one takes that. ``room`` doesn't count in
-            that cycle and the next.
+        starts: ``GroupStarts``; ``room``: another group may start; ``start`` is up for a cycle when one takes that, with
+            its ``count`` and ``head_last``. ``room`` doesn't count in that cycle and the next.
 
     A chunk takes max(predict_dims / predict_width, predict_queries / softmax_lanes) cycles, rounded up, without gaps
     while groups wait; groups and heads follow each other without one. The chunks of a group come once it is complete,
@@ -101,8 +101,13 @@ def predictor(clk, reset, head, levels, chunks, room, group_start, config):
 
     head_queue = fifo(clk, reset, head, heads, depth=_HEAD_QUEUE)
     memories = level_memories(clk, reset, levels, groups, read, operands, config)
-    planner = group_planner(clk, reset, heads, groups, room, group_start, plan, config)
+    planner = group_planner(clk, reset, heads, groups, starts.room, starts.start, plan, config)
     sequencer = step_sequencer(clk, reset, plan, heads.key_set, progress, read, enable, last, group_last, config)
+
+    @always_comb
+    def start():
+        starts.count.next = groups.count
+        starts.head_last.next = groups.head_last
 
     @always_comb
     def begin():
@@ -140,4 +145,4 @@ def predictor(clk, reset, head, levels, chunks, room, group_start, config):
         lanes.append(score_store(
             clk, reset, scores, scored, last_scored, begun, chunks[lane], progress[lane], lane, config
         ))  # fmt: skip
-    return head_queue, memories, planner, sequencer, begin, settings, flags, array, passes, lanes
+    return head_queue, memories, planner, sequencer, start, begin, settings, flags, array, passes, lanes

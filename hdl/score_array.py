@@ -14,36 +14,35 @@ def cell_cycles(config):
     return 2 + -(-clog2(config.predict_width) // _LEVELS_A_STAGE)
 
 
-@block
-def _level_product(clk, query_levels, key_levels, place, bits, product, negative):
-    """``product - negative`` is the product of the levels at ``place`` (one cycle).
+@module
+def level_product(clk, query_level, key_level, product, negative):
+    """``product + negative`` (two's complement) is the product of two levels in sign and magnitude; one cycle.
 
-    The sum of AND-ed magnitudes is written out in full adders: an adder of these few bits on a carry chain, or a DSP
-    block, would waste most of it.
+    The sum of AND-ed magnitudes is written out in full adders: a carry chain for these few bits, or a DSP block, would
+    be a waste.
     """
-    MAGNITUDE, LOW = bits - 1, place * bits
-    SIGN = LOW + MAGNITUDE
+    MAGNITUDE = len(query_level) - 1  # bits; also the place of the sign
 
     @always(clk.posedge)
     def multiply():
-        total = intbv(0)[2 * MAGNITUDE + 1 :]
-        carry = False
-        previous = False
+        magnitude = intbv(0)[2 * MAGNITUDE + 1 :]
         partial = False
-        total[:] = 0
+        previous = False
+        carry = False
+        magnitude[:] = 0
         for j in range(MAGNITUDE):
             carry = False
             for i in range(MAGNITUDE):
-                partial = query_levels[LOW + i] and key_levels[LOW + j]
-                previous = total[i + j]
-                total[i + j] = previous ^ partial ^ carry
+                partial = query_level[i] and key_level[j]
+                previous = magnitude[i + j]
+                magnitude[i + j] = previous ^ partial ^ carry
                 carry = (previous and partial) or (carry and (previous or partial))
-            total[j + MAGNITUDE] = carry
-        if query_levels[SIGN] != key_levels[SIGN]:
-            product.next = ~total
+            magnitude[j + MAGNITUDE] = carry
+        if query_level[MAGNITUDE] != key_level[MAGNITUDE]:
+            product.next = ~magnitude
         else:
-            product.next = total
-        negative.next = query_levels[SIGN] != key_levels[SIGN]
+            product.next = magnitude
+        negative.next = query_level[MAGNITUDE] != key_level[MAGNITUDE]
 
     return multiply
 
@@ -75,27 +74,29 @@ def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
     before the end of the latency, with the sum that they are for. Negative numbers are ones' complements with a carry
     pending, until an adder has one to spare.
     """
-    product_bits = (config.max_level**2).bit_length() + 1
-    DOT = config.predicted_dot_bits
+    BITS, DOT = config.prediction_bits, config.predicted_dot_bits
+    product_bits = 2 * BITS - 1
     parts, nodes = [], []
     for place in range(config.predict_width):
+        high, low = (place + 1) * BITS, place * BITS
         product, negative = Signal(intbv(0)[product_bits:]), Signal(False)
-        parts.append(_level_product(clk, query_levels, key_levels, place, config.prediction_bits, product, negative))
+        parts.append(level_product(clk, query_levels(high, low), key_levels(high, low), product, negative))
         nodes.append((product, negative))
     level = 0
     while len(nodes) > 1:
         level += 1
-        merged = []
-        for i in range(0, len(nodes), 2):
-            (left, carry), (right, pending) = nodes[i], nodes[i + 1]
-            total = Signal(intbv(0)[product_bits + level :])
-            parts.append(_add(left, right, carry, total))
-            if level % _LEVELS_A_STAGE == 0 or len(nodes) == 2:
-                total_now, pending_now = total, pending
-                total, pending = Signal(intbv(0)[product_bits + level :]), Signal(False)
-                parts += [delayed(clk, total_now, total, 1), delayed(clk, pending_now, pending, 1)]
-            merged.append((total, pending))
-        nodes = merged
+        bits, pairs = product_bits + level, zip(nodes[::2], nodes[1::2])
+        nodes = []
+        for (left, carry), (right, pending) in pairs:
+            pair_sum = Signal(intbv(0)[bits:])
+            parts.append(_add(left, right, carry, pair_sum))
+            nodes.append((pair_sum, pending))
+        if level % _LEVELS_A_STAGE == 0 or len(nodes) == 1:
+            early_nodes, nodes = nodes, []
+            for early_sum, early_pending in early_nodes:
+                pair_sum, pending = Signal(intbv(0)[bits:]), Signal(False)
+                parts += [delayed(clk, early_sum, pair_sum, 1), delayed(clk, early_pending, pending, 1)]
+                nodes.append((pair_sum, pending))
     ((step_sum, step_carry),) = nodes
 
     accumulated = Signal(intbv(0)[DOT:])

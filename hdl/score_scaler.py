@@ -132,8 +132,8 @@ def _round(clk, twice, visible, score):
     return increment, halve, compare, saturate
 
 
-@block
-def _scale_key(clk, dot, key_exponent, common_amount, mantissa, visible, score, lead):
+@module
+def key_scaler(clk, dot, key_exponent, common_amount, mantissa, visible, score, lead):
     """One key's score from its selected dot product, ``SCALER_CYCLES`` - 1 cycles later."""
     product = signed_signal(len(dot) + PREDICTED_MANTISSA_BITS)
     twice = signed_signal(len(product) + lead)
@@ -209,7 +209,7 @@ def score_scaler(clk, scoring, results, scores, lane, config):
 
     masks = _visible_keys(clk, scoring, visible, lane, LANES, KEYS)
     keys = [
-        _scale_key(clk, selected[key], selected_exponents[key], amount, mantissa, visible(key), scores[key], lead)
+        key_scaler(clk, selected[key], selected_exponents[key], amount, mantissa, visible(key), scores[key], lead)
         for key in range(KEYS)
     ]
     return select, masks, keys

@@ -336,12 +336,12 @@ def score_store(clk, reset, scores, valid, last, begun, chunks, progress, lane, 
     depth = 2 * PASSES * CHUNKS
     word = ConcatSignal(*reversed(scores)) if len(scores) > 1 else scores[0]
     place = ReadPlace(config)
-    number, final_number = [Signal(intbv(0, min=0, max=max(2, PASSES))) for _ in range(2)]
+    number, settled_number = [Signal(intbv(0, min=0, max=max(2, PASSES))) for _ in range(2)]
     chunk = Signal(intbv(0)[max(1, clog2(CHUNKS)) :])
-    buffer, final_buffer, first, final, group_complete, read = [Signal(False) for _ in range(6)]
-    final_maximum, read_maximum = _score(), _score()
+    buffer, settled_buffer, first, settled, group_complete, read = [Signal(False) for _ in range(6)]
+    settled_maximum, read_maximum = _score(), _score()
     write_address, read_address = Signal(intbv(0)[clog2(depth) :]), Signal(intbv(0)[clog2(depth) :])
-    final_address, maximum_address = [Signal(intbv(0)[clog2(2 * PASSES) :]) for _ in range(2)]
+    settled_address, maximum_address = [Signal(intbv(0)[clog2(2 * PASSES) :]) for _ in range(2)]
     read_word = Signal(intbv(0)[len(chunks.scores) :])
 
     @always(clk.posedge)
@@ -364,23 +364,23 @@ def score_store(clk, reset, scores, valid, last, begun, chunks, progress, lane, 
         first.next = chunk == 0
         write_address.next = (buffer * PASSES + number) * CHUNKS + chunk
         read_address.next = (place.buffer * PASSES + place.number) * CHUNKS + place.chunk
-        final_address.next = final_buffer * PASSES + final_number
+        settled_address.next = settled_buffer * PASSES + settled_number
         maximum_address.next = place.buffer * PASSES + place.number
 
     @always(clk.posedge)
     def complete():
-        group_complete.next = final and final_number == 0 and not reset
+        group_complete.next = settled and settled_number == 0 and not reset
         if reset:
-            final_buffer.next = False
-        elif final and final_number == PASSES - 1:
-            final_buffer.next = not final_buffer
+            settled_buffer.next = False
+        elif settled and settled_number == PASSES - 1:
+            settled_buffer.next = not settled_buffer
 
     store = ram_with_enable(clk, valid, write_address, word, read, read_address, read_word, depth=depth)
-    maxima = query_maxima(clk, reset, scores, first, last, valid, final, final_number, final_maximum, config)
-    final_maxima = distributed_ram(
-        clk, final, final_address, final_maximum, maximum_address, read_maximum, depth=2 * PASSES
+    maxima = query_maxima(clk, reset, scores, first, last, valid, settled, settled_number, settled_maximum, config)
+    settled_maxima = distributed_ram(
+        clk, settled, settled_address, settled_maximum, maximum_address, read_maximum, depth=2 * PASSES
     )
     reader = chunk_reader(
         clk, reset, begun, group_complete, place, read, read_word, read_maximum, chunks, progress, lane, config
     )
-    return write_place, addresses, complete, store, maxima, final_maxima, reader
+    return write_place, addresses, complete, store, maxima, settled_maxima, reader

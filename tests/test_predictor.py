@@ -11,6 +11,7 @@ from myhdl import Signal, always, always_comb, block
 from golden.config import CONFIGS, LENGTH_BITS, PREDICTED_BITS
 from golden.predictor import predict
 from golden.quantizer import quantize_rows
+from hdl.group_starts import GroupStarts
 from hdl.predictor import head_stream, predictor
 from hdl.quantizer import levels_stream
 from hdl.score_store import chunks_stream
@@ -162,23 +163,24 @@ def key_sets(clk, offered, levels, after, done):
 
 
 @block
-def rooms(clk, room, group_start, started, generator, scarce):
+def rooms(clk, starts, started, generator, scarce):
     """Room for one group at a time, given at random, taken back when it is used."""
 
     @always(clk.posedge)
     def give():
-        if group_start:
-            started.append(bool(room))
+        if starts.start:
+            assert starts.room, "a group starts without room"
+            started.append((int(starts.count), bool(starts.head_last)))
         if scarce:
-            room.next = not group_start and (bool(room) or generator.random() < 0.02)
+            starts.room.next = not starts.start and (bool(starts.room) or generator.random() < 0.02)
         else:
-            room.next = True
+            starts.room.next = True
 
     return give
 
 
-def simulate(engine, config, heads, stall=0.0, out_stall=0.0, scarce=False, max_cycles=60000, check=True):
-    clk, reset, room, group_start = [Signal(False) for _ in range(4)]
+def simulate(engine, config, heads, stall=0.0, out_stall=0.0, scarce=False, max_cycles=60000):
+    clk, reset, starts = Signal(False), Signal(False), GroupStarts(config)
     head, levels = head_stream(config), levels_stream(config)
     offered = copy.copy(levels)  # the same fields
     offered.valid, offered.ready = Signal(False), Signal(False)
@@ -196,11 +198,11 @@ def simulate(engine, config, heads, stall=0.0, out_stall=0.0, scarce=False, max_
         clk,
         reset,
         [
-            make(engine, predictor, clk, reset, head, levels, chunks, room, group_start, config=config),
+            make(engine, predictor, clk, reset, head, levels, chunks, starts, config=config),
             drive(clk, head, [{**one.settings, "predict_dims": one.predict_dims} for one in heads], stall, seed=5),
             drive(clk, offered, items, stall, seed=6),
             key_sets(clk, offered, levels, after, done),
-            rooms(clk, room, group_start, started, random.Random(7), scarce),
+            rooms(clk, starts, started, random.Random(7), scarce),
         ]
         + [collect(clk, chunks[i], received[i], stall_probability=out_stall, seed=8 + i) for i in range(len(chunks))],
         until=lambda: done(len(heads) - 1),
@@ -209,8 +211,7 @@ def simulate(engine, config, heads, stall=0.0, out_stall=0.0, scarce=False, max_
     for got, wanted in zip(received, expected):
         for number, (item, right) in enumerate(zip(got, wanted, strict=True)):
             assert item == right, f"chunk {number}"
-    assert len(started) == sum(-(-one.queries // config.predict_queries) for one in heads)
-    assert all(started), "a group started without room"
+    assert started == [(item["count"], bool(item["head_last"])) for item in items if item.get("marker")]
     return cycles
 
 
@@ -219,6 +220,118 @@ def heads_of(config, count, seed, **settings):
     return [random_head(generator, config, number, **settings) for number in range(count)]
 
 
+# Shapes ------------------------------------------------------------------------------------------------------------------
+
+SHAPES = {
+    "2 bits": TINY.replace(prediction_bits=2),
+    "3 bits": TINY.replace(prediction_bits=3),
+    "8 bits, d = 64": TINY.replace(prediction_bits=8, d=64),
+    "one beat a row, 8 dimensions a cycle": TINY.replace(stream_bits=128, predict_width=8),
+    "two lanes of two queries, 8 keys": TINY.replace(predict_queries=4, predict_keys=8, softmax_lanes=2),
+    "two lanes of one query, 16 dimensions a cycle": TINY.replace(
+        stream_bits=128, predict_width=16, predict_queries=2, softmax_lanes=2
+    ),
+    "one dimension a cycle, one key": TINY.replace(predict_width=1, predict_keys=1, predict_queries=1),
+    "one chunk": TINY.replace(max_keys=16, predict_keys=16),
+    "eight queries, more passes than steps": TINY.replace(predict_queries=8, predict_width=8),
+    "small": CONFIGS["small"].replace(max_keys=128),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_scores_are_golden_for_every_shape(shape):
+    simulate("icarus", SHAPES[shape], heads_of(SHAPES[shape], 6, seed=2), stall=0.05, out_stall=0.1)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-def test_first(engine):
-    simulate(engine, TINY, heads_of(TINY, 3, seed=1))
+@pytest.mark.parametrize("stall, out_stall, scarce", [(0, 0, False), (0.5, 0, False), (0, 0.7, False), (0.1, 0.3, True)])
+def test_scores_are_golden_and_in_order_whatever_stalls(engine, stall, out_stall, scarce):
+    simulate(engine, TINY, heads_of(TINY, 4 if engine == "myhdl" else 16, seed=3), stall, out_stall, scarce)
+
+
+# Settings ----------------------------------------------------------------------------------------------------------------
+
+
+def test_every_number_of_dimensions_is_predicted():
+    generator = np.random.default_rng(4)
+    simulate("icarus", TINY, [
+        random_head(generator, TINY, i, n_q=3, n_k=9, predict_dims=i + 1) for i in range(TINY.d)
+    ])  # fmt: skip
+
+
+def test_every_shift_scores_golden_whatever_the_exponents():
+    """All right shifts, left shifts for large exponents, and saturation at both ends."""
+    generator = np.random.default_rng(5)
+    heads = []
+    for shift in range(32):
+        head = random_head(generator, TINY, shift, n_q=4, n_k=16, shift=shift, causal=False, predict_dims=TINY.d)
+        head.q[:] = np.clip(generator.integers(-127, 128, (4, 1)), -128, 127)
+        head.k[::2] = head.k[::2] // (1 << generator.integers(0, 8, (8, 1)))
+        heads.append(head)
+    everything = [item["maximum"] for head in heads for item in expected_chunks(head, TINY, 0)]
+    assert max(everything) == -LOWEST - 1
+    simulate("icarus", TINY, heads)
+
+
+def test_mantissas_round_to_four_bits_without_a_fifth():
+    generator = np.random.default_rng(6)
+    mantissas = [0x8000, 0x87FF, 0x8800, 0x97FF, 0xA800, 0xC000, 0xF7FF, 0xF800, 0xFFFF]
+    simulate("icarus", TINY, [
+        random_head(generator, TINY, i, n_q=2, n_k=8, mantissa=mantissas[i], shift=6, predict_dims=TINY.d)
+        for i in range(len(mantissas))
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("n_q, n_k", [(1, 1), (1, 64), (2, 2), (3, 64), (5, 7), (9, 64), (64, 64), (11, 13)])
+def test_a_causal_query_sees_the_keys_before_it_and_its_own(n_q, n_k):
+    simulate("icarus", TINY, heads_of(TINY, 2, seed=7, n_q=n_q, n_k=n_k, causal=True), out_stall=0.2)
+
+
+def test_a_head_without_keys_of_its_own_uses_those_that_are_there():
+    heads = heads_of(TINY, 2, seed=8, n_k=20, predict_dims=12, key_set=1)
+    heads[1].k, heads[1].send_keys = heads[0].k, False
+    simulate("icarus", TINY, heads)
+
+
+@pytest.mark.parametrize("queries", [1, 2, 3, 4])
+def test_a_head_cut_short_leaves_the_next_ones_right(queries):
+    heads = heads_of(TINY, 4, seed=9, n_q=9)
+    heads[0].queries = heads[2].queries = queries
+    simulate("icarus", TINY, heads, out_stall=0.3)
+
+
+def test_many_single_queries_do_not_overtake_each_other():
+    """Heads of one group and one chunk: more of them are on their way than buffers and queues hold."""
+    simulate("icarus", TINY, heads_of(TINY, 40, seed=10, n_q=1, n_k=3, predict_dims=1), out_stall=0.9)
+
+
+# Rate --------------------------------------------------------------------------------------------------------------------
+
+
+def busy_cycles(head, config):
+    """Cycles that the head's chunks take without a gap."""
+    steps = max(-(-head.predict_dims // config.predict_width), config.predict_queries // config.softmax_lanes)
+    total = 0
+    for first in range(0, head.queries, config.predict_queries):
+        last = min(first + config.predict_queries, head.queries) - 1
+        visible = last + len(head.k) - len(head.q) + 1 if head.causal else len(head.k)
+        total += steps * -(-visible // config.predict_keys)
+    return total
+
+
+LATENCY = 40  # from the last step to the group's last chunk, without the chunks of the group
+
+
+@pytest.mark.parametrize("shape, n_q, n_k, predict_dims, causal", [
+    ("tiny", 60, 64, 16, False),
+    ("tiny", 60, 64, 4, False),  # as many cycles a chunk as the scores take to be streamed out
+    ("tiny", 64, 64, 16, True),
+    ("small", 64, 128, 32, False),
+])  # fmt: skip
+def test_chunks_follow_each_other_without_a_gap(shape, n_q, n_k, predict_dims, causal):
+    config = {**CONFIGS, **SHAPES}[shape]
+    heads = heads_of(config, 1, seed=11, n_q=n_q, n_k=n_k, predict_dims=predict_dims, causal=causal)
+    loading = (n_k + config.predict_queries) * config.row_beats
+    cycles = simulate("icarus", config, heads) - loading
+    last_group = config.predict_queries // config.softmax_lanes * -(-n_k // config.predict_keys)
+    assert cycles <= 1.03 * busy_cycles(heads[0], config) + LATENCY + last_group
