@@ -4,6 +4,7 @@
 """
 
 from myhdl import Signal, always, always_comb, block, enum, intbv, modbv
+from myhdl._Signal import Constant
 
 from golden.config import clog2
 from hdl.hierarchy import module
@@ -26,8 +27,34 @@ def packer(clk, reset, words, placements, config):
     return lookaside_packer(clk, reset, words, placements, config)
 
 
+@block
+def _queue(clk, load, counted, count, recent, waiting, impossible, sub_rows):
+    """Keys that wait for the next lane if each lane takes `sub_rows`, and whether any have waited for too long."""
+    mask = (1 << len(waiting)) - 1
+    arrived = Signal(intbv(0)[len(waiting) :])
+
+    @always_comb
+    def arrive():
+        arrived.next = (waiting + count) & mask  # wraps only once impossible
+
+    @always(clk.posedge)
+    def wait():
+        if load:
+            waiting.next = 0
+            impossible.next = False
+        else:
+            if counted:
+                waiting.next = 0
+                if arrived > sub_rows:
+                    waiting.next = arrived - sub_rows
+            if waiting > recent:
+                impossible.next = True
+
+    return arrive, wait
+
+
 @module
-def settle(clk, load, counted, count, needed, carried, missing, config):
+def settle(clk, load, counted, second_trip, count, needed, carried, missing, config):
     """How many sub-rows a word needs, and how many keys are carried over the end of the ring of lanes.
 
     For each number of sub-rows R at once, keys wait in a queue around the ring: c = max(0, c + count - R). R is
@@ -35,48 +62,37 @@ def settle(clk, load, counted, count, needed, carried, missing, config):
 
     Args:
         load: a new word begins.
-        counted, count: keys of the next class, in order, once around the ring or twice.
+        counted, count: keys of the next class, in order, once around the ring or twice (`second_trip`).
         needed: the least R that isn't impossible, and `carried`: its c; combinational, as of the counts so far. Final
             after one trip if `carried` is 0, else after two.
         missing: how many keys of the last `span` - 1 classes aren't carried (combinational).
     """
     lanes, elements = config.lanes, config.max_sub_rows
-    count_bits, carried_bits, total_bits = len(count), len(carried), clog2(config.tile_keys + 1)
+    lane_shift, last_lane = clog2(lanes), lanes - 1
+    count_bits, carried_bits = len(count), len(carried)
     line_bits = (config.span - 1) * count_bits
     line_mask, carried_mask = (1 << line_bits) - 1, (1 << carried_bits) - 1
     oldest = line_bits - count_bits
 
     waiting = [Signal(intbv(0)[carried_bits:]) for _ in range(elements)]  # by R; no R = 0
     impossible = [Signal(False) for _ in range(elements)]
-    total = Signal(intbv(0)[total_bits:])
+    total = Signal(intbv(0)[clog2(config.tile_keys + lanes) :])  # keys, and N - 1 more to round up
     recent = Signal(intbv(0)[carried_bits:])  # keys of the last span - 1 classes
+    if config.span == 1:
+        recent = Constant(intbv(0)[carried_bits:])
     line = Signal(intbv(0)[max(1, line_bits) :])  # their counts, the latest lowest
-    position = Signal(modbv(0)[clog2(lanes) + 1 :])
 
-    @always(clk.posedge)
-    def queues():
-        for sub_rows in range(1, elements):
-            if load:
-                waiting[sub_rows].next = 0
-                impossible[sub_rows].next = False
-            else:
-                if counted and waiting[sub_rows] + count < sub_rows:
-                    waiting[sub_rows].next = 0
-                elif counted:
-                    # once impossible, it may wrap
-                    waiting[sub_rows].next = (waiting[sub_rows] + count - sub_rows) & carried_mask
-                if waiting[sub_rows] > recent:
-                    impossible[sub_rows].next = True
+    queues = [
+        _queue(clk, load, counted, count, recent, waiting[sub_rows], impossible[sub_rows], sub_rows)
+        for sub_rows in range(1, elements)
+    ]
 
     @always(clk.posedge)
     def all_keys():
         if load:
-            position.next = 0
-            total.next = 0
-        elif counted:
-            position.next = position + 1
-            if position < lanes:
-                total.next = total + count
+            total.next = last_lane
+        elif counted and not second_trip:
+            total.next = total + count
 
     @always(clk.posedge)
     def recent_keys():
@@ -85,14 +101,14 @@ def settle(clk, load, counted, count, needed, carried, missing, config):
             recent.next = 0
         elif counted:
             line.next = ((line << count_bits) | count) & line_mask
-            recent.next = recent + count - (line >> oldest)
+            recent.next = (recent + count - (line >> oldest)) & carried_mask
 
     @always_comb
     def choose():
         needed.next = elements
         carried.next = 0
         for fewer in range(1, elements):
-            if not impossible[elements - fewer] and total <= (elements - fewer) * lanes:
+            if not impossible[elements - fewer] and (total >> lane_shift) <= elements - fewer:
                 needed.next = elements - fewer
                 carried.next = waiting[elements - fewer]
 
@@ -121,7 +137,7 @@ def lookaside_packer(clk, reset, words, placements, config):
     count_bits, carried_bits, select_bits = clog2(elements + 1), clog2(inputs + 1), config.select_bits
 
     state = Signal(Lookaside.IDLE)
-    load, settled, last_sub_row, rotate = (Signal(False) for _ in range(4))
+    load, settled, last_sub_row, rotate, taking = (Signal(False) for _ in range(5))
     second_trip, counted, any_carried = (Signal(False) for _ in range(3))
     count, needed, sub_rows = (Signal(intbv(0)[count_bits:]) for _ in range(3))
     lane, sub_row = Signal(modbv(0)[address_bits(lanes) :]), Signal(modbv(0)[address_bits(elements) :])
@@ -131,8 +147,8 @@ def lookaside_packer(clk, reset, words, placements, config):
     # The word, class by class; the class of the lane in hand is lowest.
     ring = Signal(intbv(0)[width:])
     own_class = Signal(intbv(0)[elements:])
-    # Keys that the lane may take, the oldest lowest; and the same but for the oldest.
-    window, others = (Signal(intbv(0)[inputs:]) for _ in range(2))
+    # Keys that the lane may take, the oldest lowest; and what is left of them
+    window, left = (Signal(intbv(0)[inputs:]) for _ in range(2))
     taken = Signal(intbv(0)[inputs:])  # one bit, of `window` a cycle before
     assigned, committed = Signal(False), Signal(False)
     taken_lane, taken_sub_row = Signal(modbv(0)[len(lane) :]), Signal(modbv(0)[len(sub_row) :])
@@ -148,8 +164,8 @@ def lookaside_packer(clk, reset, words, placements, config):
             or state == Lookaside.BEGIN and placements.room
             or state == Lookaside.ASSIGN and last_sub_row
         )
+        taking.next = state == Lookaside.ASSIGN or state == Lookaside.DROP
         own_class.next = ring & class_mask
-        others.next = window & (window - 1)
 
     @always(clk.posedge)
     def step():
@@ -186,14 +202,23 @@ def lookaside_packer(clk, reset, words, placements, config):
 
     @always(clk.posedge)
     def places():
-        if state == Lookaside.IDLE:
+        if load:
             lane.next = 0
             sub_row.next = 0
-            second_trip.next = False
             slot.next = words.slot
             first.next = words.first
         elif state == Lookaside.SETTLE:
             lane.next = lane + 1
+        elif state == Lookaside.ASSIGN:
+            sub_row.next = sub_row + 1
+            if last_sub_row:
+                sub_row.next = 0
+                lane.next = lane + 1
+
+    @always(clk.posedge)
+    def settled_numbers():
+        if load:
+            second_trip.next = False
         elif state == Lookaside.CHOOSE:
             second_trip.next = True
             sub_rows.next = needed
@@ -203,15 +228,10 @@ def lookaside_packer(clk, reset, words, placements, config):
                 drop.next = missing
         elif state == Lookaside.DROP:
             drop.next = drop - 1
-        elif state == Lookaside.ASSIGN:
-            sub_row.next = sub_row + 1
-            if last_sub_row:
-                sub_row.next = 0
-                lane.next = lane + 1
 
     @always(clk.posedge)
     def turning():
-        if state == Lookaside.IDLE:
+        if load:
             for place in range(width):
                 ring.next[place] = words.bits[(place % elements) * lanes + place // elements]
         elif rotate:
@@ -225,22 +245,26 @@ def lookaside_packer(clk, reset, words, placements, config):
         count.next = keys
         counted.next = state == Lookaside.SETTLE
 
-    settling = settle(clk, load, counted, count, needed, carried, missing, config)
+    settling = settle(clk, load, counted, second_trip, count, needed, carried, missing, config)
+
+    @always_comb
+    def left_keys():
+        left.next = window
+        if taking:
+            left.next = window & (window - 1)
 
     @always(clk.posedge)
     def waiting_keys():
-        if state == Lookaside.SETTLE or (state == Lookaside.BEGIN and any_carried and rotate):
-            window.next = (window >> elements) | (own_class << newest)
-        elif state == Lookaside.BEGIN and rotate:
+        if rotate and state == Lookaside.BEGIN and not any_carried:
             window.next = own_class << newest
-        elif state == Lookaside.ASSIGN and last_sub_row:
-            window.next = (others >> elements) | (own_class << newest)
-        elif state == Lookaside.ASSIGN or state == Lookaside.DROP:
-            window.next = others
+        elif rotate:
+            window.next = (left >> elements) | (own_class << newest)
+        else:
+            window.next = left
 
     @always(clk.posedge)
     def take_oldest():
-        taken.next = window ^ others
+        taken.next = window ^ left
         taken_lane.next = lane
         taken_sub_row.next = sub_row
         if reset:
@@ -276,7 +300,7 @@ def lookaside_packer(clk, reset, words, placements, config):
             placements.end.next = state == Lookaside.END and placements.room
 
     return (
-        flags, step, places, turning, count_class, settling, waiting_keys, take_oldest, place,
+        flags, step, places, settled_numbers, turning, count_class, settling, left_keys, waiting_keys, take_oldest, place,
     )  # fmt: skip
 
 

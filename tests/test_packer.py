@@ -22,7 +22,8 @@ SHAPES = {
     "two_lanes": TINY.replace(name="two_lanes", lanes=2, span=1),
     "narrow": TINY.replace(name="narrow", lanes=8, span=3),
     "small": CONFIGS["small"],
-    "small_span7": CONFIGS["small"].replace(name="small_span7", span=7),
+    "small_span1": CONFIGS["small"].replace(name="small_span1", span=1),
+    "small_span15": CONFIGS["small"].replace(name="small_span15", span=15),
     "small_full": CONFIGS["small"].replace(name="small_full", span=16),
 }
 
@@ -141,3 +142,45 @@ def test_items_are_those_of_the_golden_packer_in_every_shape(shape):
     words = all_kinds_of_words(config, 60 if config.tile_keys > 16 else 200, seed=3)
     _, received, expected = pack_words("icarus", config, words)
     assert received == expected
+
+
+def two_trips(words, config):
+    """R as the lookaside packer finds it: a trip around the ring for all R, and a second one unless the least R that is
+    left over carries nothing. int64 [words]."""
+    counts = golden.class_counts(words, config)
+    found = np.zeros(len(words), np.int64)
+    settled = ~words.any(axis=1)
+    possible = np.stack([counts.sum(axis=1) <= r * config.lanes for r in range(1, config.max_sub_rows + 1)])
+    waiting = np.zeros_like(possible, dtype=np.int64)
+    for trip in range(2):
+        for lane in range(config.lanes):
+            begin = max(0, lane - config.span + 2) if trip == 0 else lane - config.span + 2
+            recent = sum((counts[:, place % config.lanes] for place in range(begin, lane + 1)), np.zeros(len(words), np.int64))
+            for r in range(1, config.max_sub_rows + 1):
+                waiting[r - 1] = np.maximum(waiting[r - 1] + counts[:, lane] - r, 0)
+                possible[r - 1] &= waiting[r - 1] <= recent
+        least = possible.argmax(axis=0)
+        settled_now = ~settled & ((waiting[least, np.arange(len(words))] == 0) | (trip == 1))
+        found[settled_now] = least[settled_now] + 1
+        settled |= settled_now
+    return found
+
+
+@pytest.mark.parametrize("lanes, width", [(4, 16), (16, 64), (8, 16), (4, 32)])
+def test_two_trips_around_the_ring_find_the_golden_number_of_sub_rows(lanes, width):
+    for span in range(1, lanes):
+        config = TINY.replace(name="shape", lanes=lanes, tile_keys=width, span=span, max_keys=64)
+        words = all_kinds_of_words(config, 4000, seed=span)
+        assert np.array_equal(two_trips(words, config), golden.sub_rows(words, config))
+
+
+@pytest.mark.parametrize("shape", ["small", "small_full"])
+def test_packing_takes_no_longer_than_the_rounds_of_the_array(shape):
+    config = SHAPES[shape]
+    words = all_kinds_of_words(config, 40, seed=5)
+    sub_rows = golden.sub_rows(words, config)
+    cycles, _, expected = pack_words("myhdl", config, words)
+    assert cycles <= config.round_cycles * sub_rows.sum() + 10
+    keys = words.sum(axis=1)
+    longest = keys + keys // sub_rows + 8 if config.full_connection else 2 * config.lanes + 7 + (config.span - 1) * config.max_sub_rows
+    assert cycles <= (config.lanes * sub_rows + longest).sum() + 2 * expected.count("end") + 10

@@ -228,7 +228,7 @@ def bitmaps(clk, reset, groups, bits, results, blocks, items, records, drained, 
         groups: `GroupStarts`, from the predictor.
         bits, results: lists of streams, one each a softmax lane, from the comparator.
         blocks: stream (`hdl.tiled.interfaces.blocks_stream`) to the array, one message when a block is complete and the
-            block before it packed and taken.
+            block before it block_packed and taken.
         items: list of streams (`hdl.tiled.work.work_items_stream`) to the array, one a PE row.
         records: read port for the normalizer, data one cycle behind the address (`hdl.drain.RecordsRead`).
         drained: pulse, the normalizer has read all of the oldest block.
@@ -240,10 +240,10 @@ def bitmaps(clk, reset, groups, bits, results, blocks, items, records, drained, 
     numbers = [Signal(intbv(0)[RING_BITS:]) for _ in range(lanes)]
     states, head, job = BlockStates(config), BlockHead(config), PackingJob(config)
     busy = [Signal(False) for _ in range(config.rows)]
-    packed = Signal(False)
+    block_packed = Signal(False)
     row_numbers = [Constant(intbv(row)[address_bits(config.rows) :]) for row in range(config.rows)]
 
-    tracker = block_tracker(clk, reset, groups, lane_groups, lane_records, packed, drained, states, config)
+    tracker = block_tracker(clk, reset, groups, lane_groups, lane_records, block_packed, drained, states, config)
     stores = [
         bitmap_lane(
             clk, reset, lane_groups[lane], bits[lane], results[lane], writes[lane], lane_records[lane], numbers[lane],
@@ -252,7 +252,7 @@ def bitmaps(clk, reset, groups, bits, results, blocks, items, records, drained, 
         for lane in range(lanes)
     ]  # fmt: skip
     first_queries = block_heads(clk, bits[0], numbers[0], head, config)
-    scheduler = block_scheduler(clk, reset, head, states, busy, job, blocks, packed, config)
+    scheduler = block_scheduler(clk, reset, head, states, busy, job, blocks, block_packed, config)
     row_packers = [
         row_packer(clk, reset, row_numbers[row], job, writes[row & lane_mask], items[row], busy[row], config)
         for row in range(config.rows)

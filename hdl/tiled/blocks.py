@@ -1,4 +1,4 @@
-"""Which block a group belongs to, when a block is complete, and in which order blocks are packed."""
+"""Which block a group belongs to, when a block is complete, and in which order blocks are block_packed."""
 
 from myhdl import Signal, always, always_comb, enum, intbv, modbv
 
@@ -11,20 +11,6 @@ from hdl.tiled.interfaces import RING_BITS, RING_BLOCKS, TAG_BITS
 
 BITMAP_BLOCKS = 2  # blocks that have bitmaps; RING_BLOCKS have query records
 Scheduler = enum("WAIT", "READ", "EXTENT", "TILES", "START", "PACK")
-
-
-class GroupStarts:
-    """Permission for the predictor to begin a group, and its word that it does.
-
-    `start` (one cycle, only while `room`; `room` knows of it in the next cycle) comes with the group's `count` of queries
-    and whether it is the `head_last` group of its head.
-    """
-
-    def __init__(self, config):
-        self.room = Signal(False)
-        self.start = Signal(False)
-        self.count = Bits(clog2(config.predict_queries) + 1).signal()
-        self.head_last = Signal(False)
 
 
 class BlockStates:
@@ -87,7 +73,7 @@ def lane_groups_stream(config):
 
 
 @module
-def block_tracker(clk, reset, groups, lane_groups, arrivals, packed, drained, states, config):
+def block_tracker(clk, reset, groups, lane_groups, arrivals, block_packed, drained, states, config):
     """Counts groups into blocks, and queries until a block is complete.
 
     A block ends with its last group's room or with its head. A new one may begin if one of the two halves of the
@@ -97,7 +83,7 @@ def block_tracker(clk, reset, groups, lane_groups, arrivals, packed, drained, st
         groups: `GroupStarts`.
         lane_groups: streams, one a softmax lane, each with room for the groups of two blocks.
         arrivals: one a softmax lane, `enable` and `parity`: a query of that block is in.
-        packed, drained: pulses, one a block, in order.
+        block_packed, drained: pulses, one a block, in order.
         states: `BlockStates`; `complete` until packed.
     """
     lanes = config.softmax_lanes
@@ -154,9 +140,9 @@ def block_tracker(clk, reset, groups, lane_groups, arrivals, packed, drained, st
             in_bitmaps.next = 0
             in_records.next = 0
         else:
-            if opens and not packed:
+            if opens and not block_packed:
                 in_bitmaps.next = in_bitmaps + 1
-            elif packed and not opens:
+            elif block_packed and not opens:
                 in_bitmaps.next = in_bitmaps - 1
             if opens and not drained:
                 in_records.next = in_records + 1
@@ -175,27 +161,27 @@ def block_tracker(clk, reset, groups, lane_groups, arrivals, packed, drained, st
     @always(clk.posedge)
     def completion():
         for half in range(BITMAP_BLOCKS):
-            new = intbv(0)[lane_bits + 1 :]
+            arriving = intbv(0)[lane_bits + 1 :]
             for lane in range(lanes):
                 if arrived[lane] and arrived_parity[lane] == half:
-                    new[:] = new + 1
+                    arriving[:] = arriving + 1
             if reset:
                 closed[half].next = False
                 received[half].next = 0
-            elif packed and packed_parity == half:
+            elif block_packed and packed_parity == half:
                 closed[half].next = False
                 received[half].next = 0
             else:
                 if closes and parity == half:
                     closed[half].next = True
-                received[half].next = received[half] + new
+                received[half].next = received[half] + arriving
             complete[half].next = closed[half] and received[half] == counts[half]
 
     @always(clk.posedge)
     def packed_in_order():
         if reset:
             packed_parity.next = False
-        elif packed:
+        elif block_packed:
             packed_parity.next = not packed_parity
 
     @always_comb
@@ -209,10 +195,10 @@ def block_tracker(clk, reset, groups, lane_groups, arrivals, packed, drained, st
 
 
 @module
-def block_scheduler(clk, reset, head, states, busy, job, blocks, packed, config):
+def block_scheduler(clk, reset, head, states, busy, job, blocks, block_packed, config):
     """Starts the packers of all rows on the next complete block, and tells the array (stream `blocks`).
 
-    Five cycles from `complete` to `start`. A block is `packed` (pulse) when no row is `busy` and the array has taken the
+    Five cycles from `complete` to `start`. `block_packed` (pulse) when no row is `busy` and the array has taken the
     message, so the packers are at most the work queues and one message ahead of the array.
     """
     tile_shift, rows = clog2(config.tile_keys), config.rows
@@ -240,7 +226,7 @@ def block_scheduler(clk, reset, head, states, busy, job, blocks, packed, config)
 
     @always(clk.posedge)
     def step():
-        packed.next = False
+        block_packed.next = False
         job.start.next = False
         if reset:
             state.next = Scheduler.WAIT
@@ -265,7 +251,7 @@ def block_scheduler(clk, reset, head, states, busy, job, blocks, packed, config)
             if blocks.ready:
                 blocks.valid.next = False
             if not any_busy and not blocks.valid:
-                packed.next = True
+                block_packed.next = True
                 number.next = number + 1
                 state.next = Scheduler.WAIT
 

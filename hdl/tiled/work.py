@@ -41,8 +41,8 @@ class Placements:
     the item gets `slot` and `first`. Every lane of every item is placed once, in one item the lanes in order. `commit`, in
     the cycle of the last placement or later, makes `count` items complete. `end` (with `sub_row` 0) appends an end-of-tile mark.
 
-    From the queue: `room` for a word's items and an end mark. It doesn't know of commits in this cycle and the one
-    before.
+    From the queue: `room` for a word's items and an end mark. What was committed in this cycle and the two before isn't
+    counted yet: a word looks at it later than that, and an end mark needs one place of those for a word's items.
     """
 
     def __init__(self, config):
@@ -99,9 +99,12 @@ def work_queue(clk, reset, placements, items, config):
         read_address.next = read_pointer[pointer_bits:]
         read_enable.next = (write_pointer != read_pointer) and (items.ready or not occupied)
 
+    @always(clk.posedge)
+    def room():
+        placements.room.next = used <= full_level and not reset
+
     @always_comb
     def handshake():
-        placements.room.next = used <= full_level
         items.valid.next = occupied
 
     @always_comb
@@ -156,6 +159,6 @@ def work_queue(clk, reset, placements, items, config):
             out_word.next = read_word
 
     return (
-        levels, handshake, write_enables, newest_valid, recent_valid, memories, pointers, output_register,
+        levels, room, handshake, write_enables, newest_valid, recent_valid, memories, pointers, output_register,
         unpack(out_word, items),
     )  # fmt: skip
