@@ -5,12 +5,10 @@ from myhdl import always, block
 from golden.config import clog2
 from hdl.stream import Signed
 
-ARITY = 4  # terms that one stage adds: two adders, one behind the other
-
 
 def tree_cycles(count: int) -> int:
-    """Latency of a tree of ``count`` terms (a power of two): one cycle for every four."""
-    return -(-clog2(count) // clog2(ARITY))
+    """Latency of a tree of ``count`` terms (a power of two)."""
+    return clog2(count)
 
 
 def tree_bits(bits: int, count: int) -> int:
@@ -22,31 +20,22 @@ def tree_bits(bits: int, count: int) -> int:
 def adder_tree(clk, terms, total):
     """``total`` is the sum of the ``terms`` of ``tree_cycles(len(terms))`` cycles ago.
 
+    A register behind every adder: of two in a row, Yosys makes carry-save adders in look-up tables, three times as large.
+
     terms: at least two signed signals, a power of two of them, all equally wide; total: ``tree_bits`` wide.
     """
     adders = []
     while len(terms) > 1:
-        arity = min(ARITY, len(terms))
-        groups = [terms[i : i + arity] for i in range(0, len(terms), arity)]
-        bits = tree_bits(len(terms[0]), arity)
-        sums = [Signed(bits).signal() for _ in groups] if len(groups) > 1 else [total]
-        adder = _add_four if arity == ARITY else _add_two
-        adders += [adder(clk, *group, part) for group, part in zip(groups, sums)]
+        pairs = list(zip(terms[::2], terms[1::2]))
+        bits = tree_bits(len(terms[0]), 2)
+        sums = [Signed(bits).signal() for _ in pairs] if len(pairs) > 1 else [total]
+        adders += [_add(clk, a, b, part) for (a, b), part in zip(pairs, sums)]
         terms = sums
     return adders
 
 
 @block
-def _add_four(clk, a, b, c, d, total):
-    @always(clk.posedge)
-    def add():
-        total.next = (a + b) + (c + d)
-
-    return add
-
-
-@block
-def _add_two(clk, a, b, total):
+def _add(clk, a, b, total):
     @always(clk.posedge)
     def add():
         total.next = a + b

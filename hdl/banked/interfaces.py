@@ -140,7 +140,7 @@ class Control:
     Attributes:
         to_score, to_value: last cycle before a score phase, a value phase.
         word: stage 0.
-        select_word, select_value, select_last: stage 2: the word, whether in a value phase, last word.
+        select_value, select_last: stage 2: in a value phase; last word of the phase.
         drain, drain_slot: stage 2: this score phase reads the sums of this slot.
         read_word, write_word: stages in which a sum is read, and written.
         accumulate, restart: products that were added up belong to a score; they are its first ones.
@@ -150,7 +150,6 @@ class Control:
         self.to_score = Signal(False)
         self.to_value = Signal(False)
         self.word = Signal(intbv(0)[word_bits(config) :])
-        self.select_word = Signal(intbv(0)[word_bits(config) :])
         self.select_value = Signal(False)
         self.select_last = Signal(False)
         self.drain = Signal(False)

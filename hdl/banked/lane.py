@@ -2,7 +2,7 @@
 
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
-from golden.config import OPERAND_BITS
+from golden.config import OPERAND_BITS, clog2
 from hdl.adder_tree import adder_tree, tree_bits
 from hdl.banked.index_queue import index_queue
 from hdl.banked.interfaces import Record, product_signal, slot_bits, word_bits
@@ -10,7 +10,7 @@ from hdl.banked.timing import SELECT_STAGE
 from hdl.banked.value_sums import value_sums
 from hdl.delay import delayed
 from hdl.hierarchy import module
-from hdl.memory import distributed_ram
+from hdl.memory import ram
 from hdl.stream import Signed
 
 
@@ -79,7 +79,8 @@ def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, ful
 
     head, coming = Record(config), Record(config)
     pop, value_taken, has_room = Signal(False), Signal(False), Signal(False)
-    stored = Signal(intbv(0, min=0, max=capacity + 1))  # scores made or in the making that have no value yet
+    stored = Signed(clog2(capacity) + 2).signal()  # scores made or in the making that have no value yet
+    change = Signed(2).signal()
 
     queue = index_queue(clk, reset, push, entry, pop, head, full, config)
 
@@ -88,14 +89,21 @@ def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, ful
         pop.next = control.to_score and head.active and has_room
         value_taken.next = chosen_here and chosen.active
 
+    @always_comb
+    def change_of_level():
+        if pop and not value_taken:
+            change.next = 1
+        elif value_taken and not pop:
+            change.next = -1
+        else:
+            change.next = 0
+
     @always(clk.posedge)
     def score_memory_level():
         if reset:
             stored.next = 0
-        elif pop and not value_taken:
-            stored.next = stored + 1
-        elif value_taken and not pop:
-            stored.next = stored - 1
+        else:
+            stored.next = stored + change
 
     @always_comb
     def room():
@@ -134,7 +142,7 @@ def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, ful
             coming.key_set.next = chosen.key_set
             coming.key.next = chosen.key
 
-    return queue, events, score_memory_level, room, actives, records
+    return queue, events, change_of_level, score_memory_level, room, actives, records
 
 
 @module
@@ -169,15 +177,16 @@ def lane(
     slot = Signal(intbv(0)[slot_bits(config) :])
     selected_active, value_active = Signal(False), Signal(False)
     row_address = Signal(intbv(0)[slot_bits(config) + word_bits(config) :])
-    query_word = Signal(intbv(0)[width * OPERAND_BITS :])
+    read_word, query_word = (Signal(intbv(0)[width * OPERAND_BITS :]) for _ in range(2))
     probability = Signal(intbv(0)[config.probability_bits :])
     products = [product_signal(config) for _ in range(width)]
 
     what = work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, full, config)
 
     @always_comb
-    def key_address():
+    def addresses():
         keys.address.next = concat(now.key, control.word)
+        row_address.next = concat(now.slot, control.word)
         keys.key_set.next = now.key_set
         active.next = now.active
 
@@ -191,10 +200,13 @@ def lane(
 
     @always_comb
     def stage_2():
-        row_address.next = concat(slot, control.select_word)
         value_active.next = selected_active and control.select_value
 
-    rows = distributed_ram(clk, row.enable, row.address, row.data, row_address, query_word, depth=depth)
+    rows = ram(clk, row.enable, row.address, row.data, row_address, read_word, depth=depth)
+
+    @always(clk.posedge)
+    def query_word_in_stage_2():
+        query_word.next = read_word
 
     multipliers = []
     for m in range(width):
@@ -206,6 +218,6 @@ def lane(
     values = value_sums(clk, reset, control, slot, value_active, products, sums, config)
 
     return (
-        what, key_address, probability_of_choice, slot_in_stage_2, active_in_stage_2, stage_2, rows, multipliers, score,
+        what, addresses, probability_of_choice, slot_in_stage_2, active_in_stage_2, stage_2, rows, query_word_in_stage_2, multipliers, score,
         values,
     )  # fmt: skip

@@ -77,7 +77,6 @@ def phases(clk, reset, score_phase, word, draining, control, scan, choose, confi
         control.word.next = word
 
     stages = [
-        delayed(clk, word, control.select_word, SELECT_STAGE),
         delayed(clk, word, control.read_word, SUM_READ_STAGE),
         delayed(clk, word, control.write_word, SUM_WRITE_STAGE),
         delayed(clk, value_phase, control.select_value, SELECT_STAGE),

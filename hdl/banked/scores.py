@@ -60,6 +60,19 @@ def scan_of_scores(clk, reset, scan, dots, records, factor_slot, mantissa, shift
     return turn_with_score, lane_of_turn, factor_address, scores, alongside
 
 
+@block
+def bit_of(active, slot, bit):
+    """`bit` has the slot's bit set, if `active`."""
+
+    @always_comb
+    def decode():
+        bit.next = 0
+        if active:
+            bit.next = 1 << slot
+
+    return decode
+
+
 @module
 def maxima(clk, reset, scored, counted, slot, maximum, release, config):
     """Maximum of each query's scores so far, rounded up to an integer.
@@ -73,7 +86,7 @@ def maxima(clk, reset, scored, counted, slot, maximum, release, config):
     entries = 1 << slot_bits(config)
     below_one = (1 << SCORE_FRACTION) - 1
 
-    started = Signal(intbv(0)[config.slots :])
+    started, released, counted_bit = (Signal(intbv(0)[config.slots :]) for _ in range(3))
     ceiling, stored = Signed(config.maximum_bits).signal(), Signed(config.maximum_bits).signal()
     greater = Signal(False)
 
@@ -90,20 +103,22 @@ def maxima(clk, reset, scored, counted, slot, maximum, release, config):
     def comparison():
         greater.next = counted.active and (ceiling > stored or not started[counted.slot])
 
+    released_bit = bit_of(release.active, release.slot, released)
+    counted_slot_bit = bit_of(counted.active, counted.slot, counted_bit)
+
     @always(clk.posedge)
     def queries_with_scores():
         if reset:
             started.next = 0
         else:
-            if release.active:
-                started.next[release.slot] = 0
-            if counted.active:
-                started.next[counted.slot] = 1
+            started.next = (started & ~released) | counted_bit
 
     to_compare = distributed_ram(clk, greater, counted.slot, ceiling, counted.slot, stored, depth=entries)
     to_subtract = distributed_ram(clk, greater, counted.slot, ceiling, slot, maximum, depth=entries)
 
-    return ceiling_of_score, comparison, queries_with_scores, to_compare, to_subtract
+    return (
+        ceiling_of_score, comparison, released_bit, counted_slot_bit, queries_with_scores, to_compare, to_subtract,
+    )  # fmt: skip
 
 
 @block
@@ -270,7 +285,7 @@ def denominators(clk, reset, powered, power, slot, denominator, release, config)
         release: `Event`: the slot's query is through.
     """
     entries = 1 << slot_bits(config)
-    started = Signal(intbv(0)[config.slots :])
+    started, released, powered_bit = (Signal(intbv(0)[config.slots :]) for _ in range(3))
     stored, updated = Bits(config.denominator_bits).signal(), Bits(config.denominator_bits).signal()
     address = Signal(intbv(0)[slot_bits(config) :])
 
@@ -292,18 +307,18 @@ def denominators(clk, reset, powered, power, slot, denominator, release, config)
     def update():
         updated.next = denominator + power
 
+    released_bit = bit_of(release.active, release.slot, released)
+    powered_slot_bit = bit_of(powered.active, powered.slot, powered_bit)
+
     @always(clk.posedge)
     def queries_with_sums():
         if reset:
             started.next = 0
         else:
-            if release.active:
-                started.next[release.slot] = 0
-            if powered.active:
-                started.next[powered.slot] = 1
+            started.next = (started & ~released) | powered_bit
 
     memory = distributed_ram(clk, powered.active, powered.slot, updated, address, stored, depth=entries)
-    return address_of_sum, sum_so_far, update, queries_with_sums, memory
+    return address_of_sum, sum_so_far, update, released_bit, powered_slot_bit, queries_with_sums, memory
 
 
 @module

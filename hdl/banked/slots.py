@@ -10,14 +10,16 @@ from golden.config import clog2
 from hdl.banked.interfaces import slot_bits
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
+from hdl.stream import Signed
 
 
 @block
 def _slot_counters(clk, reset, number, counted, finished, scored, taken, release, known, done, key_count_bits):
     """One slot: keys pushed that have no score yet, scores that have no value yet. All are zero in between queries."""
-    unscored, unvalued = Signal(intbv(0)[key_count_bits:]), Signal(intbv(0)[key_count_bits:])
+    unscored, unvalued = Signed(key_count_bits + 1).signal(), Signed(key_count_bits + 1).signal()
     packed = Signal(False)
     counted_here, scored_here, taken_here, release_here = (Signal(False) for _ in range(4))
+    unscored_change, unvalued_change = Signed(len(counted.count) + 1).signal(), Signed(2).signal()
 
     @always_comb
     def here():
@@ -25,6 +27,23 @@ def _slot_counters(clk, reset, number, counted, finished, scored, taken, release
         scored_here.next = scored.active and scored.slot == number
         taken_here.next = taken.active and taken.slot == number
         release_here.next = release.active and release.slot == number
+
+    @always_comb
+    def changes():
+        if counted_here and scored_here:
+            unscored_change.next = counted.count - 1
+        elif counted_here:
+            unscored_change.next = counted.count
+        elif scored_here:
+            unscored_change.next = -1
+        else:
+            unscored_change.next = 0
+        if scored_here and not taken_here:
+            unvalued_change.next = 1
+        elif taken_here and not scored_here:
+            unvalued_change.next = -1
+        else:
+            unvalued_change.next = 0
 
     @always(clk.posedge)
     def counters():
@@ -35,16 +54,8 @@ def _slot_counters(clk, reset, number, counted, finished, scored, taken, release
             known.next = False
             done.next = False
         else:
-            if counted_here and scored_here:
-                unscored.next = unscored + counted.count - 1
-            elif counted_here:
-                unscored.next = unscored + counted.count
-            elif scored_here:
-                unscored.next = unscored - 1
-            if scored_here and not taken_here:
-                unvalued.next = unvalued + 1
-            elif taken_here and not scored_here:
-                unvalued.next = unvalued - 1
+            unscored.next = unscored + unscored_change
+            unvalued.next = unvalued + unvalued_change
             if release_here:
                 packed.next = False
             elif counted_here and finished:
@@ -52,7 +63,7 @@ def _slot_counters(clk, reset, number, counted, finished, scored, taken, release
             known.next = packed and unscored == 0 and not release_here
             done.next = known and unvalued == 0 and not release_here
 
-    return here, counters
+    return here, changes, counters
 
 
 @module

@@ -1,22 +1,21 @@
 """A lane's output sums: M of them for each word of each query in flight."""
 
-from myhdl import Signal, always, always_comb, block, concat, intbv
+from myhdl import ConcatSignal, Signal, always, always_comb, block, concat, intbv
 
-from hdl.banked.interfaces import lane_sum_signal, slot_bits, word_bits
+from hdl.banked.interfaces import lane_sum_bits, slot_bits, word_bits
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 
 
 @block
-def _sum_of_one_dimension(clk, write, write_address, read_address, present, product, sum_, depth):
-    """Stages: read and zeroed (`read_address`, `present`), `sum_`, updated and written."""
-    stored, updated = lane_sum_like(sum_), lane_sum_like(sum_)
-    memory = distributed_ram(clk, write, write_address, updated, read_address, stored, depth=depth)
+def _sum_of_one_dimension(clk, stored, present, product, sum_, updated_bits):
+    """Stages: read (`stored`: bits) and zeroed (`present`); `sum_`; updated and written."""
+    updated = Signal(intbv(0, min=sum_.min, max=sum_.max))
 
     @always(clk.posedge)
     def sum_so_far():
         if present:
-            sum_.next = stored
+            sum_.next = stored.signed()
         else:
             sum_.next = 0
 
@@ -24,11 +23,11 @@ def _sum_of_one_dimension(clk, write, write_address, read_address, present, prod
     def update():
         updated.next = sum_ + product
 
-    return memory, sum_so_far, update
+    @always_comb
+    def raw():
+        updated_bits.next = updated[len(updated) :]
 
-
-def lane_sum_like(sum_):
-    return Signal(intbv(0, min=sum_.min, max=sum_.max))
+    return sum_so_far, update, raw
 
 
 @module
@@ -51,7 +50,7 @@ def value_sums(clk, reset, control, slot, value_active, products, sums, config):
     """
     depth = 1 << (slot_bits(config) + word_bits(config))
 
-    written = Signal(intbv(0)[config.slots :])  # a slot has sums
+    written, slot_bit = (Signal(intbv(0)[config.slots :]) for _ in range(2))  # slots that have sums
     present = Signal(False)
     chosen_slot = Signal(intbv(0)[slot_bits(config) :])
     read_slot, sum_slot, write_slot = (Signal(intbv(0)[slot_bits(config) :]) for _ in range(3))
@@ -65,16 +64,19 @@ def value_sums(clk, reset, control, slot, value_active, products, sums, config):
         else:
             chosen_slot.next = control.drain_slot
 
+    @always_comb
+    def decode():
+        slot_bit.next = 1 << chosen_slot
+
     @always(clk.posedge)
     def slots_with_sums():
         present.next = written[chosen_slot]
         if reset:
             written.next = 0
-        elif control.select_last:
-            if value_active:
-                written.next[chosen_slot] = 1
-            elif control.drain:
-                written.next[chosen_slot] = 0
+        elif control.select_last and value_active:
+            written.next = written | slot_bit
+        elif control.select_last and control.drain:
+            written.next = written & ~slot_bit
 
     @always(clk.posedge)
     def stages():
@@ -90,8 +92,13 @@ def value_sums(clk, reset, control, slot, value_active, products, sums, config):
         read_address.next = concat(read_slot, control.read_word)
         write_address.next = concat(write_slot, control.write_word)
 
+    bits = lane_sum_bits(config)
+    stored = Signal(intbv(0)[config.lane_width * bits :])
+    updated = [Signal(intbv(0)[bits:]) for _ in sums]
+    updated_word = ConcatSignal(*reversed(updated))
+    memory = distributed_ram(clk, write, write_address, updated_word, read_address, stored, depth=depth)
     dimensions = [
-        _sum_of_one_dimension(clk, write, write_address, read_address, present, product, sum_, depth)
-        for product, sum_ in zip(products, sums)
+        _sum_of_one_dimension(clk, stored((m + 1) * bits, m * bits), present, products[m], sums[m], updated[m])
+        for m in range(config.lane_width)
     ]
-    return choice, slots_with_sums, stages, addresses, dimensions
+    return choice, decode, slots_with_sums, stages, addresses, memory, dimensions
