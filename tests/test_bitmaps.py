@@ -13,7 +13,7 @@ from golden.head import visible_keys
 from hdl.comparator import bits_stream, results_stream
 from hdl.drain import RecordsRead
 from hdl.tiled.bitmaps import bitmaps
-from hdl.tiled.blocks import GroupStarts
+from hdl.group_starts import GroupStarts
 from hdl.tiled.interfaces import RING_BLOCKS, blocks_stream
 from hdl.tiled.work import work_items_stream
 from tests.cosimulation import ENGINES, RESET_CYCLES, _noise, collect, make, run
@@ -245,7 +245,7 @@ class Surroundings:
                             assert of_rows[row] == (head.visible[query], head.kept[query])
 
 
-def run_heads(engine, config, heads, stall=0.0, seed=0, max_cycles=200000):
+def run_heads(engine, config, heads, stall=0.0, seed=0, max_cycles=40000):
     clk, reset = Signal(False), Signal(False)
     surroundings = Surroundings(heads, config, stall, seed)
     cycles = run(clk, reset, surroundings.instances(clk, engine, reset), surroundings.done, max_cycles)
