@@ -27,7 +27,15 @@ _KEYWORDS = frozenset(
     "always and assign begin buf case default defparam disable edge else end endcase endfunction endmodule event for "
     "force forever fork function generate genvar if initial inout input integer join localparam module nand negedge "
     "nor not or output parameter posedge real reg release repeat signed small table task time tri unsigned wait wand "
-    "while wire wor xnor xor".split())
+    "while wire wor xnor xor "
+    # SystemVerilog, as which some tools read every file
+    "alias always_comb always_ff always_latch assert assume before bind bins binsof bit break byte chandle checker class "
+    "clocking config const constraint context continue cover covergroup coverpoint cross dist do endcase endclass "
+    "enum eventually expect export extends extern final first_match foreach global iff ignore_bins illegal_bins implies "
+    "import inside int interface intersect join_any join_none let local logic longint matches modport new null package "
+    "packed priority program property protected pure rand randc randcase ref restrict return sequence shortint string "
+    "strong struct super tagged this throughout timeprecision timeunit type typedef union unique until var virtual void "
+    "wait_order weak wildcard with within".split())
 
 
 @dataclass(frozen=True)
@@ -236,6 +244,7 @@ class _Conversion:
                               for name, direction, _, _ in self.header]
         body = re.sub(r"[ \t]+\n", "\n", body)
         body = re.sub(r"\n{3,}", "\n\n", body)
+        body = re.sub(r"begin: (\w+)", lambda match: match[0] + "_" * (match[1] in _KEYWORDS), body)
         body = re.sub(r"\[0:(\d+)-1\]", lambda match: f"[0:{int(match[1]) - 1}]", body)
         for array, attribute in self.top.definition.array_attributes.items():
             body = re.sub(rf"^(?=reg .*\b{array} \[\d+:\d+\];)", f"(* {attribute} *) ", body, flags=re.M)

@@ -1,0 +1,121 @@
+"""The core: from the stream of K, V and Q rows to the stream of O rows. docs/architecture.md has the picture."""
+
+from myhdl import Signal, always, intbv
+
+from golden.config import Config, clog2
+from hdl.comparator import bits_stream, chunks_stream, comparator, results_stream
+from hdl.counters import Events
+from hdl.drain import RecordsRead
+from hdl.hierarchy import module
+from hdl.loader import loader
+from hdl.normalizer import TAG_BITS, normalizer, output_rows_stream
+from hdl.output import output
+from hdl.predictor import head_stream, predictor
+from hdl.quantizer import levels_stream, quantizer, rows_stream
+from hdl.registers import CoreStatus, control_port, descriptor_stream, registers
+from hdl.stream import AxiStream
+from hdl.tiled.array import array
+from hdl.tiled.bitmaps import bitmaps
+from hdl.group_starts import GroupStarts
+from hdl.tiled.interfaces import ColumnWrites, QueryWrites, SumsRead, blocks_stream, drains_stream
+from hdl.tiled.work import work_items_stream
+from hdl.visible_sum import ValueSumsRead, ValueWrites
+
+
+def ports(config: Config) -> tuple:
+    """Signals for the core's ports: clk, reset, s_axis, m_axis, s_axil."""
+    return (
+        Signal(False),
+        Signal(True),
+        AxiStream(config.stream_bits),
+        AxiStream(config.stream_bits),
+        control_port(),
+    )
+
+
+@module
+def core(clk, reset, s_axis, m_axis, s_axil, config):
+    """Sparse attention, head after head.
+
+    s_axis: AXI4-Stream of int8 rows, one frame a head: K, V and Q, or Q alone (its TUSER is ignored).
+    m_axis: AXI4-Stream of int16 rows with 8 fraction bits, one frame a head.
+    s_axil: AXI4-Lite control, docs/registers.md; a head's descriptor is committed before its frame is taken.
+    reset: synchronous, active high.
+    """
+    softmax_lanes = range(config.softmax_lanes)
+    core_reset = Signal(True)
+    status, events = CoreStatus(), Events(config)
+    descriptor, rows, levels, head = (
+        descriptor_stream(config), rows_stream(config), levels_stream(config), head_stream(config),
+    )  # fmt: skip
+    chunks = [chunks_stream(config) for _ in softmax_lanes]
+    bits = [bits_stream(config) for _ in softmax_lanes]
+    results = [results_stream(config) for _ in softmax_lanes]
+    kept_counts = [Signal(intbv(0)[clog2(config.predict_keys + 1) :]) for _ in softmax_lanes]
+    starts = GroupStarts(config)
+    columns, queries, values, value_sums = (
+        ColumnWrites(config), QueryWrites(config), ValueWrites(config), ValueSumsRead(config),
+    )  # fmt: skip
+    blocks, drains, sums, records = blocks_stream(config), drains_stream(config), SumsRead(config), RecordsRead(config)
+    work = [work_items_stream(config) for _ in range(config.rows)]
+    rows_out = output_rows_stream(config)
+    block_done, drained, round_tick = Signal(False), Signal(False), Signal(False)
+    head_done, head_done_key_set, stall_out = Signal(False), Signal(False), Signal(False)
+    poison_valid, poison_tag = Signal(False), Signal(intbv(0)[TAG_BITS:])
+
+    @always(clk.posedge)
+    def restart():
+        core_reset.next = reset or status.soft_reset
+
+    control = registers(clk, reset, s_axil, descriptor, status, events, config)
+    load = loader(
+        clk, core_reset, s_axis, descriptor, rows, head, columns, queries, values, value_sums, block_done, head_done,
+        head_done_key_set, poison_valid, poison_tag, status, config,
+    )  # fmt: skip
+    quantize = quantizer(clk, core_reset, rows, levels, config)
+    predict = predictor(clk, core_reset, head, levels, chunks, starts, config)
+    compare = [
+        comparator(clk, core_reset, chunks[lane], bits[lane], results[lane], kept_counts[lane], config)
+        for lane in softmax_lanes
+    ]
+    pack = bitmaps(clk, core_reset, starts, bits, results, blocks, work, records, drained, config)
+    compute = array(
+        clk, core_reset, columns, queries, work, blocks, drains, sums, drained, block_done, round_tick, config
+    )  # fmt: skip
+    normalize = normalizer(clk, core_reset, drains, sums, records, values, value_sums, rows_out, drained, config)
+    put_out = output(
+        clk, core_reset, rows_out, m_axis, poison_valid, poison_tag, head_done, head_done_key_set, stall_out, config
+    )  # fmt: skip
+    count = event_counts(clk, status, s_axis, round_tick, kept_counts, head_done, stall_out, events, config)
+    return control, load, quantize, predict, compare, pack, compute, normalize, put_out, restart, count
+
+
+@module
+def event_counts(clk, status, s_axis, round_tick, kept_counts, head_done, stall_out, events, config):
+    """What the counters count, one cycle later."""
+    lane_slots = config.rows * config.lanes
+    lanes = config.softmax_lanes
+
+    @always(clk.posedge)
+    def ticks():
+        events.cycles.next = status.busy
+        events.rounds.next = round_tick
+        events.slots.next = lane_slots if round_tick else 0
+        events.heads.next = head_done
+        events.stall_in.next = s_axis.tvalid and not s_axis.tready
+        events.stall_out.next = stall_out
+
+    @always(clk.posedge)
+    def kept():
+        total = 0
+        for lane in range(lanes):
+            total = total + kept_counts[lane]
+        events.kept.next = total
+
+    @always(clk.posedge)
+    def not_counted():
+        events.multiplications.next = 0
+        events.register_moves.next = 0
+        events.idle_slots.next = 0
+
+    return ticks, kept, not_counted
