@@ -2,9 +2,10 @@
 
 from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 
-from golden.config import FACTOR_SHIFT_BITS, MANTISSA_BITS
+from golden.config import FACTOR_SHIFT_BITS, MANTISSA_BITS, clog2
 from hdl.banked.drain import drain
 from hdl.banked.interfaces import (
+    SUM_SLOTS,
     Burst,
     Control,
     CountEvent,
@@ -42,7 +43,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
         room: number of free query slots.
         busy_lanes: how many lanes work in this phase; constant from a phase's second cycle to the next one's first.
     """
-    lanes, width = config.lanes, config.lane_width
+    lanes, width, sum_slot_bits = config.lanes, config.lane_width, clog2(SUM_SLOTS)
 
     control, scan, choose = Control(config), Burst(config), Burst(config)
     draining = Signal(False)
@@ -53,13 +54,13 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     )
     opening, loading, packing, oldest, factor_slot = (Signal(intbv(0)[slot_bits(config) :]) for _ in range(5))
     oldest_entry = Signal(intbv(0)[entry_bits(config) :])
-    known = Signal(intbv(0)[config.slots :])
+    usable = Signal(intbv(0)[config.slots :])
     counted, scored_event, taken_event, release, powered = (
         CountEvent(config), Event(config), Event(config), Event(config), Event(config)
     )  # fmt: skip
     ring = slots(
         clk, reset, queries, open_, opening, loading, loadable, loaded, row_done, packing, packing_set, packable, packed,
-        counted, finished, scored_event, taken_event, known, oldest_done, oldest, oldest_entry, release, room, config,
+        counted, finished, scored_event, taken_event, usable, oldest_done, oldest, oldest_entry, release, room, config,
     )  # fmt: skip
 
     write = RowWrite(config)
@@ -99,7 +100,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     query_maxima = maxima(clk, reset, scored, scored_event, head.slot, maximum, release, config)
     memory = score_memory(clk, reset, scored, choose, head, taken, config)
     choice = choice_of_scores(
-        clk, reset, choose, head, known, maximum, taken, chosen_here, chosen, power_here, power, powered, config
+        clk, reset, choose, head, usable, maximum, taken, chosen_here, chosen, power_here, power, powered, config
     )  # fmt: skip
     query_denominators = denominators(clk, reset, powered, power, oldest, denominator, release, config)
 
@@ -118,7 +119,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     @always(clk.posedge)
     def drain_phase():
         if release.active:
-            control.drain_slot.next = oldest
+            control.drain_sum.next = oldest[sum_slot_bits:]
         if reset:
             draining.next = False
         elif control.to_score or control.to_value:

@@ -22,6 +22,11 @@ def slot_bits(config: Config) -> int:
     return address_bits(config.slots)
 
 
+SUM_SLOTS = 2
+"""Queries whose values a cluster adds up at a time, the oldest ones: so many sums a lane keeps. (Sums for all queries in
+flight measured no better: docs/banked.md.)"""
+
+
 def word_bits(config: Config) -> int:
     """Of a word of `lane_width` dimensions in its row."""
     return clog2(config.slot_cycles)
@@ -141,7 +146,7 @@ class Control:
         to_score, to_value: last cycle before a score phase, a value phase.
         word: stage 0.
         select_value, select_last: stage 2: in a value phase; last word of the phase.
-        drain, drain_slot: stage 2: this score phase reads the sums of this slot.
+        drain, drain_sum: stage 2: this score phase reads these sums.
         read_word, write_word: stages in which a sum is read, and written.
         accumulate, restart: products that were added up belong to a score; they are its first ones.
     """
@@ -153,7 +158,7 @@ class Control:
         self.select_value = Signal(False)
         self.select_last = Signal(False)
         self.drain = Signal(False)
-        self.drain_slot = Signal(intbv(0)[slot_bits(config) :])
+        self.drain_sum = Signal(intbv(0)[clog2(SUM_SLOTS) :])
         self.read_word = Signal(intbv(0)[word_bits(config) :])
         self.write_word = Signal(intbv(0)[word_bits(config) :])
         self.accumulate = Signal(False)

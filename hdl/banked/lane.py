@@ -6,11 +6,11 @@ from golden.config import OPERAND_BITS, clog2
 from hdl.adder_tree import adder_tree, tree_bits
 from hdl.banked.index_queue import index_queue
 from hdl.banked.interfaces import Record, product_signal, slot_bits, word_bits
+from hdl.banked.query_rows import query_memory
 from hdl.banked.timing import SELECT_STAGE
 from hdl.banked.value_sums import value_sums
 from hdl.delay import delayed
 from hdl.hierarchy import module
-from hdl.memory import ram
 from hdl.stream import Signed
 
 
@@ -202,7 +202,7 @@ def lane(
     def stage_2():
         value_active.next = selected_active and control.select_value
 
-    rows = ram(clk, row.enable, row.address, row.data, row_address, read_word, depth=depth)
+    rows = query_memory(clk, row.enable, row.address, row.data, row_address, read_word, depth=depth)
 
     @always(clk.posedge)
     def query_word_in_stage_2():

@@ -1,17 +1,15 @@
-"""Q rows: beats of the stream to words for the lanes' Q memories."""
+"""Q rows: beats of the stream to words, and the memory in which each lane keeps them."""
 
 from myhdl import Signal, always, always_comb, concat, intbv
 
 from golden.config import OPERAND_BITS
-from hdl.banked.interfaces import row_stream, word_bits
-from hdl.choose import choose
-from hdl.fifo import fifo
+from hdl.banked.interfaces import word_bits
 from hdl.hierarchy import module
 
 
 @module
 def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
-    """Writes a word of M operands a cycle, from a FIFO of two rows.
+    """Writes a word of M operands a cycle; two beats may be waiting.
 
     Args:
         row: `row_stream`.
@@ -22,25 +20,43 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
     """
     words = config.stream_bytes // config.lane_width  # of a beat
     bits = config.lane_width * OPERAND_BITS
-    row_bits = word_bits(config)
     last_part, last_word = words - 1, config.slot_cycles - 1
     last_beat_word = config.slot_cycles - words
 
-    beats = row_stream(config)
-    word = Signal(intbv(0)[row_bits:])
-    chosen = Signal(intbv(0)[bits:])
-    step = Signal(False)
-    buffer = fifo(clk, reset, row, beats, depth=2 * config.row_beats)
-
-    parts = [beats.data((part + 1) * bits, part * bits) for part in range(words)]
-    selection = choose(parts, word, chosen)
+    waiting, shifting = (Signal(intbv(0)[config.stream_bits :]) for _ in range(2))
+    waits, shifts = Signal(False), Signal(False)  # there is a beat
+    word = Signal(intbv(0)[word_bits(config) :])
+    step, load = Signal(False), Signal(False)
 
     @always_comb
     def progress():
-        step.next = beats.valid and enable
-        beats.ready.next = enable and (word & last_part) == last_part
-        loaded.next = beats.valid and enable and word == last_beat_word
-        row_done.next = beats.valid and enable and word == last_word
+        row.ready.next = not waits
+        step.next = shifts and enable
+        load.next = not shifts or (enable and (word & last_part) == last_part)
+        loaded.next = shifts and enable and word == last_beat_word
+        row_done.next = shifts and enable and word == last_word
+
+    @always(clk.posedge)
+    def beats():
+        if not waits:
+            waiting.next = row.data
+        if load or step:
+            if load:
+                shifting.next = waiting
+            else:
+                shifting.next = shifting >> bits
+
+    @always(clk.posedge)
+    def occupancy():
+        if reset:
+            waits.next = False
+            shifts.next = False
+        else:
+            if load:
+                shifts.next = waits
+                waits.next = False
+            if row.valid and not waits:
+                waits.next = True
 
     @always(clk.posedge)
     def count():
@@ -55,10 +71,31 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
     @always(clk.posedge)
     def write_register():
         write.address.next = concat(slot, word)
-        write.data.next = chosen
+        write.data.next = shifting[bits:]
         if reset:
             write.enable.next = False
         else:
             write.enable.next = step
 
-    return buffer, selection, progress, count, write_register
+    return progress, beats, occupancy, count, write_register
+
+
+@module
+def query_memory(clk, write_enable, write_address, write_data, read_address, read_data, depth):
+    """Block RAM, however small: the word at `read_address` is in `read_data` a cycle later; nothing is read while it is written."""
+    memory = [Signal(intbv(0)[len(write_data) :]) for _ in range(depth)]
+
+    @always(clk.posedge)
+    def write():
+        if write_enable:
+            memory[write_address].next = write_data
+
+    @always(clk.posedge)
+    def read():
+        read_data.next = memory[read_address]
+
+    return write, read
+
+
+# In look-up tables, the memory of a lane of `small` would cost some 130 of them.
+query_memory.array_attributes["memory"] = 'no_rw_check, ram_style = "block"'

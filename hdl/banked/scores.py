@@ -216,8 +216,10 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
 
 
 @module
-def choice_of_scores(clk, reset, choose, head, known, maximum, taken, chosen_here, chosen, power_here, power, powered, config):
-    """Each lane's oldest score, if its query's maximum is final, becomes a probability.
+def choice_of_scores(
+    clk, reset, choose, head, usable, maximum, taken, chosen_here, chosen, power_here, power, powered, config
+):  # fmt: skip
+    """Each lane's oldest score, if its query's turn has come and its maximum is final, becomes a probability.
 
     clock:      _/-\\_/-\\_/-\\_/-\\_/-\\_
     head:       <j  >                       HEAD_CYCLES (2) after lane j's turn
@@ -226,7 +228,7 @@ def choice_of_scores(clk, reset, choose, head, known, maximum, taken, chosen_her
 
     Args:
         choose: `Burst`.
-        head, taken: of the score memory. known: bit for each slot. maximum: of the slot `head.slot`.
+        head, taken: of the score memory. usable: bit for each slot. maximum: of the slot `head.slot`.
         chosen_here: bit for each lane: its turn. chosen: `Record`, not active if there is none.
         power_here, power: its probability, 11 fraction bits. powered: `Event`: there is one.
     """
@@ -243,7 +245,7 @@ def choice_of_scores(clk, reset, choose, head, known, maximum, taken, chosen_her
 
     @always_comb
     def take():
-        taken.next = head.active and known[head.slot]
+        taken.next = head.active and usable[head.slot]
 
     @always(clk.posedge)
     def choice():

@@ -7,7 +7,7 @@ scores made (known) - all values added (done) - drained (`oldest`). Queries leav
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 
 from golden.config import clog2
-from hdl.banked.interfaces import slot_bits
+from hdl.banked.interfaces import SUM_SLOTS, slot_bits
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 from hdl.stream import Signed
@@ -69,7 +69,7 @@ def _slot_counters(clk, reset, number, counted, finished, scored, taken, release
 @module
 def slots(
     clk, reset, queries, open_, opening, loading, loadable, loaded, row_done, packing, packing_set, packable, packed,
-    counted, finished, scored, taken, known, oldest_done, oldest, oldest_entry, release, room, config,
+    counted, finished, scored, taken, usable, oldest_done, oldest, oldest_entry, release, room, config,
 ):  # fmt: skip
     """Ring of the queries in flight.
 
@@ -81,7 +81,7 @@ def slots(
         packed: its last word is taken.
         counted, finished: keys pushed (`CountEvent`), with the last of a query.
         scored, taken: `Event`: a score is in its memory and in the maximum; a score is chosen for its value.
-        known: bit for each slot: all scores are there.
+        usable: bit for each slot: all scores are there, and it is one of the SUM_SLOTS oldest.
         oldest_done, oldest, oldest_entry: the query that drains next: whether it is done, its slot, its ring entry.
         release: `Event`: it drains, and its slot is free again.
         room: number of free slots.
@@ -90,10 +90,12 @@ def slots(
     width = slot_bits(config)
     entries = 1 << width
     ring_size = config.slots
+    assert ring_size >= SUM_SLOTS
 
     open_pointer, load_pointer, ready_pointer, pack_pointer, oldest_pointer = (
         Signal(modbv(0)[pointer_bits + 1 :]) for _ in range(5)
     )
+    window = Signal(intbv(0)[ring_size:])
     in_flight = Signal(intbv(0, min=0, max=ring_size + 1))
     key_sets = Signal(intbv(0)[entries:])
     knowns, dones = [Signal(False) for _ in range(ring_size)], [Signal(False) for _ in range(ring_size)]
@@ -139,6 +141,12 @@ def slots(
         loadable.next = open_pointer != load_pointer
         packable.next = ready_pointer != pack_pointer
 
+    @always_comb
+    def window_of_sums():
+        window.next = 0
+        for age in range(SUM_SLOTS):
+            window.next[(oldest + age) % ring_size] = 1
+
     @always(clk.posedge)
     def set_of_slot():
         if open_:
@@ -147,7 +155,7 @@ def slots(
     @always_comb
     def flags():
         packing_set.next = key_sets[packing]
-        known.next = known_bits
+        usable.next = known_bits & window
         oldest_done.next = done_bits[oldest]
 
     entry_of_slot = distributed_ram(clk, open_, opening, queries.entry, oldest, oldest_entry, depth=entries)
@@ -158,4 +166,4 @@ def slots(
         )
         for number in range(ring_size)
     ]  # fmt: skip
-    return header, pointers, slot_numbers, set_of_slot, flags, entry_of_slot, counters
+    return header, pointers, slot_numbers, window_of_sums, set_of_slot, flags, entry_of_slot, counters

@@ -1,8 +1,9 @@
-"""A lane's output sums: M of them for each word of each query in flight."""
+"""A lane's output sums: M of them for each word of the two oldest queries in flight."""
 
 from myhdl import ConcatSignal, Signal, always, always_comb, block, concat, intbv
 
-from hdl.banked.interfaces import lane_sum_bits, slot_bits, word_bits
+from golden.config import clog2
+from hdl.banked.interfaces import SUM_SLOTS, lane_sum_bits, word_bits
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 
@@ -34,7 +35,7 @@ def _sum_of_one_dimension(clk, stored, present, product, sum_, updated_bits):
 def value_sums(clk, reset, control, slot, value_active, products, sums, config):
     """Adds the products of a value phase to the sums of its query; a query's first ones are written alone.
 
-    A score phase reads the sums of a slot that drains: a lane without a key of the query gives zeros.
+    Neighbouring slots have their sums apart. A score phase reads the sums of a slot that drains: a lane without a key of the query gives zeros.
 
     clock:       _/-\\_/-\\_/-\\_/-\\_
     slot:        <2  >                 stage 2
@@ -48,21 +49,22 @@ def value_sums(clk, reset, control, slot, value_active, products, sums, config):
         products: signed, stage 4.
         sums: signed, stage 4: in a value phase the sums so far.
     """
-    depth = 1 << (slot_bits(config) + word_bits(config))
+    sum_slot_bits = clog2(SUM_SLOTS)
+    depth = SUM_SLOTS << word_bits(config)
 
-    written, slot_bit = (Signal(intbv(0)[config.slots :]) for _ in range(2))  # slots that have sums
+    written, slot_bit = (Signal(intbv(0)[SUM_SLOTS:]) for _ in range(2))  # slots that have sums
     present = Signal(False)
-    chosen_slot = Signal(intbv(0)[slot_bits(config) :])
-    read_slot, sum_slot, write_slot = (Signal(intbv(0)[slot_bits(config) :]) for _ in range(3))
+    chosen_slot = Signal(intbv(0)[sum_slot_bits:])
+    read_slot, sum_slot, write_slot = (Signal(intbv(0)[sum_slot_bits:]) for _ in range(3))
     read_active, sum_active, write = (Signal(False) for _ in range(3))
-    read_address, write_address = (Signal(intbv(0)[slot_bits(config) + word_bits(config) :]) for _ in range(2))
+    read_address, write_address = (Signal(intbv(0)[sum_slot_bits + word_bits(config) :]) for _ in range(2))
 
     @always_comb
     def choice():
         if control.select_value:
-            chosen_slot.next = slot
+            chosen_slot.next = slot[sum_slot_bits:]
         else:
-            chosen_slot.next = control.drain_slot
+            chosen_slot.next = control.drain_sum
 
     @always_comb
     def decode():
