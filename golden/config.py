@@ -25,6 +25,7 @@ MULTIPLIER_BITS = 18  # signed operands of one DSP block
 OUTPUT_BITS = 16
 OUTPUT_FRACTION = 8
 LENGTH_BITS = 16  # of n_q
+MIN_QUERY_CYCLES = 4  # of a query in the normalizer, which adds up V in a loop of that many stages
 
 
 def clog2(x: int) -> int:
@@ -57,7 +58,8 @@ class Config:
         stream_bits: width of the AXI4-Stream ports.
         predict_queries, predict_keys, predict_width: queries x keys x dimensions that the predictor multiplies a cycle.
         softmax_lanes: queries whose predicted scores are post-processed side by side.
-        drain_rows: PE rows that the normalizer drains side by side.
+        drain_rows: PE rows that the normalizer drains side by side; banked: movers, each of which takes finished rows
+            from every ``drain_rows``-th cluster.
         prediction_bits: sign and magnitude of a quantised level.
     """
 
@@ -111,6 +113,10 @@ class Config:
                 getattr(self, large) % getattr(self, small) == 0,
                 f"{large} ({getattr(self, large)}) must be a multiple of {small} ({getattr(self, small)})",
             )
+        require(
+            self.d >= MIN_QUERY_CYCLES * self.normalizer_width,
+            f"d / (drain_rows * lane_width) is {self.d / self.normalizer_width:g}, but must be at least {MIN_QUERY_CYCLES}",
+        )
         if self.array == "banked":
             require(self.slot_cycles >= 4, f"d / lane_width is {self.slot_cycles}, but must be at least 4")
         else:
@@ -133,6 +139,11 @@ class Config:
     def row_beats(self) -> int:
         """Stream beats of one row of Q, K or V."""
         return self.d // self.stream_bytes
+
+    @property
+    def normalizer_width(self) -> int:
+        """Dimensions that the normalizer takes a cycle."""
+        return self.drain_rows * self.lane_width
 
     @property
     def output_beats(self) -> int:
@@ -284,7 +295,7 @@ class Config:
 ARRAYS = ("tiled", "banked")
 ORGANISATION_MULTIPLES = {
     "tiled": (("block_queries", "predict_queries"), ("rows", "softmax_lanes"), ("rows", "drain_rows")),
-    "banked": (("d", "lane_width"), ("stream_bytes", "lane_width"), ("output_ring", "drain_rows")),
+    "banked": (("d", "lane_width"), ("stream_bytes", "lane_width"), ("rows", "drain_rows")),
 }
 """(larger, smaller): build parameters of which the first must be a multiple of the second."""
 

@@ -8,7 +8,7 @@ from hdl.counters import Events
 from hdl.drain import RecordsRead
 from hdl.hierarchy import module
 from hdl.loader import loader
-from hdl.normalizer import TAG_BITS, normalizer, output_rows_stream
+from hdl.normalizer import TAG_BITS, output_rows_stream
 from hdl.output import output
 from hdl.predictor import head_stream, predictor
 from hdl.quantizer import levels_stream, quantizer, rows_stream
@@ -18,6 +18,7 @@ from hdl.tiled.array import array
 from hdl.tiled.bitmaps import bitmaps
 from hdl.group_starts import GroupStarts
 from hdl.tiled.interfaces import ColumnWrites, QueryWrites, SumsRead, blocks_stream, drains_stream
+from hdl.tiled.normalizer import tiled_normalizer
 from hdl.tiled.work import work_items_stream
 from hdl.visible_sum import ValueSumsRead, ValueWrites
 
@@ -82,7 +83,7 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
     compute = array(
         clk, core_reset, columns, queries, work, blocks, drains, sums, drained, block_done, round_tick, config
     )  # fmt: skip
-    normalize = normalizer(clk, core_reset, drains, sums, records, values, value_sums, rows_out, drained, config)
+    normalize = tiled_normalizer(clk, core_reset, drains, sums, records, values, value_sums, rows_out, drained, config)
     put_out = output(
         clk, core_reset, rows_out, m_axis, poison_valid, poison_tag, head_done, head_done_key_set, stall_out, config
     )  # fmt: skip

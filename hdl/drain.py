@@ -8,7 +8,6 @@ from hdl.choose import choose, rotate
 from hdl.hierarchy import module
 from hdl.memory import ram
 
-NUMERATOR_CYCLES = 3  # from the address at ``NumeratorsRead`` to its data
 HALVES = 2  # groups that the buffer holds
 
 
@@ -19,16 +18,6 @@ class RecordsRead:
         self.address = Signal(intbv(0)[2 + max(1, clog2(config.slots)) :])  # {block mod 4, slot}
         self.visible = [Signal(intbv(0)[config.key_count_bits :]) for _ in range(config.rows)]
         self.kept = [Signal(intbv(0)[17:]) for _ in range(config.rows)]
-
-
-class NumeratorsRead:
-    """Read port of the buffered groups: ``drain_rows`` dimensions of a query, the lowest in the low bits."""
-
-    def __init__(self, config):
-        self.half = Signal(False)
-        self.row = Signal(intbv(0)[clog2(config.drain_rows) :])
-        self.word = Signal(intbv(0)[clog2(config.d // config.drain_rows) :])
-        self.data = Signal(intbv(0)[config.drain_rows * config.numerator_bits :])
 
 
 @block
@@ -59,8 +48,8 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
     sums, records: read ports of the array and of the bitmaps. A group of ``drain_rows`` queries is read in d granted
     cycles; between groups of a block there is no gap if a half of the buffer is free.
     group: stream, the queries' denominators and records, with the group's first element.
-    numerators: ``NumeratorsRead``, three cycles. filled: pulse, a group is complete. released: pulse, the older group
-    isn't needed any more. drained: pulse, the last read of a block has been granted.
+    numerators: ``NumeratorsRead``, NUMERATOR_CYCLES. filled: pulse, a group is complete. released: pulse, the older group
+    isn't needed any more after the next cycle. drained: pulse, the last read of a block has been granted.
     """
     lanes, dimensions = config.drain_rows, config.d
     lane_bits = clog2(lanes)
@@ -242,7 +231,7 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
     def written_elements():
         written.next = turned
 
-    read_address = ConcatSignal(numerators.half, numerators.row, numerators.word)
+    read_address = ConcatSignal(numerators.group, numerators.row, numerators.word)
     bits = config.numerator_bits
     read_parts, banks = [], []
     for bank in range(lanes):

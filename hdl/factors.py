@@ -10,10 +10,10 @@ from hdl.stream import Bits, Stream
 SHARE_BITS = KEPT_FRACTION + 1  # 1.0 is a legal value
 
 
-def group_stream(config):
-    """Denominators and records of the queries of a group, ``queries`` of them."""
-    fields = dict(queries=Bits(clog2(config.drain_rows) + 1))
-    for i in range(config.drain_rows):
+def group_stream(config, size):
+    """Denominators and records of the queries of a group, ``queries`` of them (``size`` at most)."""
+    fields = dict(queries=Bits(clog2(size) + 1))
+    for i in range(size):
         fields[f"denominator_{i}"] = Bits(config.denominator_bits)
         fields[f"visible_{i}"] = Bits(config.key_count_bits)
         fields[f"kept_{i}"] = Bits(SHARE_BITS)
@@ -84,18 +84,17 @@ def _share(clk, reset, weight, divisor, position, start, accepted, quotient, fin
 
 
 @module
-def factors(clk, reset, group, found, config):
+def factors(clk, reset, group, found, size, config):
     """Both shares of each query of the groups, in order.
 
-    group: ``group_stream``, found: ``factors_stream``. Two dividers work side by side, 11 cycles a query; a group is
+    group: ``group_stream`` of this ``size``, found: ``factors_stream``. Two dividers work side by side, 11 cycles a query; a group is
     taken when the last division of the one before has begun. The first result is there 14 cycles after its group
     (denominators of 17 to 32 bits).
     """
-    lanes = config.drain_rows
     settle_cycles = max(normalize_cycles(config.denominator_bits), normalize_cycles(config.key_count_bits))
     one = 1 << KEPT_FRACTION
 
-    left = Signal(intbv(0, min=0, max=lanes + 1))  # queries whose division hasn't begun
+    left = Signal(intbv(0, min=0, max=size + 1))  # queries whose division hasn't begun
     settling = Signal(intbv(0, min=0, max=settle_cycles + 1))  # cycles until the positions are those of the query
     load, start, begin = [Signal(False) for _ in range(3)]
 
@@ -105,7 +104,8 @@ def factors(clk, reset, group, found, config):
     visible = Signal(intbv(0)[config.key_count_bits :])
 
     def side_by_side(name):
-        return ConcatSignal(*(getattr(group, f"{name}_{i}") for i in reversed(range(lanes))))
+        signals = [getattr(group, f"{name}_{i}") for i in reversed(range(size))]
+        return ConcatSignal(*signals) if size > 1 else signals[0]
 
     denominators, visibles, kepts = [side_by_side(name) for name in ("denominator", "visible", "kept")]
 

@@ -1,13 +1,16 @@
-"""The normalizer: rows of O from the array's sums, with two factors a query (golden twin: golden/normalizer.py)."""
+"""The normalizer: rows of O from the array's sums, with two factors a query (golden twin: golden/normalizer.py).
 
-from myhdl import ConcatSignal, Signal, always, always_comb, block, enum, intbv
+This is the part that all arrays share. What reads an array's sums and divides is in front of it:
+``hdl/tiled/normalizer.py``, ``hdl/banked/normalizer.py``.
+"""
 
-from golden.config import MULTIPLIER_BITS, OUTPUT_BITS, PROBABILITY_FRACTION, clog2
+from myhdl import ConcatSignal, Signal, always, always_comb, block, enum, intbv, modbv
+
+from golden.config import MIN_QUERY_CYCLES, MULTIPLIER_BITS, OUTPUT_BITS, PROBABILITY_FRACTION, clog2
 from golden.normalizer import ALIGNED
 from hdl.align import ALIGN_CYCLES, align, align_up
 from hdl.delay import cleared_register, delayed
-from hdl.drain import NUMERATOR_CYCLES, NumeratorsRead, drain
-from hdl.factors import factors, factors_stream, group_stream
+from hdl.factors import factors_stream
 from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.stream import Bits, Flag, Signed, Stream
@@ -15,9 +18,8 @@ from hdl.visible_sum import VISIBLE_SUM_CYCLES, VisibleStep, visible_sum
 from hdl.weighted_sum import WEIGHTED_SUM_CYCLES, weighted_sum
 
 TAG_BITS = 4
+NUMERATOR_CYCLES = 3  # from the address at ``NumeratorsRead`` to its data
 BEATS_IN_FLIGHT = 16  # beats of O from the decision to make them to the sink
-BLOCKS_IN_FLIGHT = 4  # begun to be read out of the array, not yet normalized
-MIN_QUERY_CYCLES = 4  # d / drain_rows
 MIN_DENOMINATOR_POSITION = PROBABILITY_FRACTION - 1  # the largest probability of a query is at least a half
 
 # When what happens to a step, in cycles after it has left the control.
@@ -34,10 +36,28 @@ def output_rows_stream(config):
     )
 
 
+class NumeratorsRead:
+    """Read port of finished sums: ``normalizer_width`` dimensions of a query, the lowest in the low bits.
+
+    The queries come in groups of ``rows``; ``group`` counts them modulo ``groups`` (both powers of two).
+    """
+
+    def __init__(self, config, groups, rows):
+        self.group = Signal(modbv(0)[clog2(groups) :])
+        self.row = Signal(intbv(0)[max(1, clog2(rows)) :])
+        self.word = Signal(intbv(0)[clog2(config.d // config.normalizer_width) :])
+        self.data = Signal(intbv(0)[config.normalizer_width * config.numerator_bits :])
+
+
 class QueryStep:
-    """What else a step of a query is: the ``first`` of it, one that ends a ``beat`` (and that a row, and that a head)."""
+    """What else a step of a query is: the ``first`` of it, one that ends a ``beat`` (and that a row, and that a head).
+
+    ``tag`` and ``key_set`` are the query's from the step before its first one to its last one.
+    """
 
     def __init__(self):
+        self.tag = Signal(intbv(0)[TAG_BITS:])
+        self.key_set = Signal(False)
         self.first = Signal(False)
         self.beat = Signal(False)
         self.row_last = Signal(False)
@@ -73,23 +93,25 @@ def _bits(number, word):
 
 
 @module
-def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query, read, released, config):
-    """Decides on the steps, one a cycle at most: ``drain_rows`` dimensions of a query, or of the running sums of V.
+def step_control(
+    clk, reset, work, factors_found, filled, beat_sent, step, query, read, released, group_queries, depth, config
+):  # fmt: skip
+    """Decides on the steps, one a cycle at most: ``normalizer_width`` dimensions of a query, or of the running sums of V.
 
     A head's steps: restart of the running sums, for causal heads a walk over the keys that its first query doesn't see
     (or, from the total, over those that it does: whichever are fewer), then query after query, as soon as factors and
     numerators are there and the output has room.
 
-    work: stream of blocks, as ``drains``. factors_found, filled, beat_sent: pulses, one more query has its factors, one more
-    group its numerators, a beat has left. step: ``VisibleStep``, query: ``QueryStep``, read: address of ``NumeratorsRead``
-    (a cycle later than step, as NUMERATOR_CYCLES is one less than VISIBLE_SUM_CYCLES). released: pulse for ``drain``.
+    work: stream, as of ``normalizer``; an item is taken when its first query may come. factors_found, filled, beat_sent: pulses,
+    one more query has its factors, one more group its numerators, a beat has left. step: ``VisibleStep``, query: ``QueryStep``,
+    read: address of ``NumeratorsRead`` (a cycle later than step, as NUMERATOR_CYCLES is one less than VISIBLE_SUM_CYCLES).
+    released: pulse, a group's last step is decided on.
     """
     assert NUMERATOR_CYCLES + 1 == VISIBLE_SUM_CYCLES
-    lanes = config.drain_rows
-    words = config.d // lanes
-    beat_words = config.stream_bits // OUTPUT_BITS // lanes  # steps that a beat of O takes
-    assert beat_words >= 1, "drain_rows elements have to fit a beat"
-    limit_factors, limit_groups = 1 << clog2(4 * lanes), 4
+    words = config.d // config.normalizer_width
+    beat_words = config.stream_bits // OUTPUT_BITS // config.normalizer_width  # steps that a beat of O takes
+    assert beat_words >= 1, "normalizer_width elements have to fit a beat"
+    limit = 2 * depth
 
     state = Signal(state_names.WAIT)
     word = Signal(intbv(0)[clog2(words) :])
@@ -97,15 +119,16 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
     first_key = Signal(intbv(0)[config.key_count_bits :])  # the last one that the head's first query sees
     keys_to_walk = Signal(intbv(0)[config.key_count_bits :])
     from_total, fewer_before = Signal(False), Signal(False)
-    queries_left = Signal(intbv(0)[clog2(config.block_queries + 1) :])
-    row = Signal(intbv(0)[clog2(lanes) :])
-    half = Signal(False)
-    factors_waiting = Signal(intbv(0, min=0, max=limit_factors))
-    groups_waiting = Signal(intbv(0, min=0, max=limit_groups))
+    causal, head_last = Signal(False), Signal(False)
+    queries_left = Signal(intbv(0)[len(work.count) :])
+    row = Signal(intbv(0)[len(read.row) :])
+    group = Signal(modbv(0)[len(read.group) :])
+    factors_waiting = Signal(intbv(0, min=0, max=limit))
+    groups_waiting = Signal(intbv(0, min=0, max=limit))
     beats = Signal(intbv(0, min=0, max=BEATS_IN_FLIGHT + 1))
 
     word_ends, block_ends, walk_ends, beat_ends = [Signal(False) for _ in range(4)]
-    query_step, query_begins, advance, group_ends = [Signal(False) for _ in range(4)]
+    query_step, query_begins, advance, group_ends, take, follow = [Signal(False) for _ in range(6)]
 
     @always_comb
     def places():
@@ -127,8 +150,16 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
     def consequences():
         advance.next = query_step or state == state_names.RESTART or state == state_names.WALK
         query_begins.next = query_step and word == 0
-        group_ends.next = query_step and word_ends and (row == lanes - 1 or block_ends)
-        work.ready.next = query_step and word_ends and block_ends
+        group_ends.next = query_step and word_ends and (row == group_queries - 1 or block_ends)
+        follow.next = query_step and word_ends and block_ends and work.valid and not work.head_first
+
+    @always_comb
+    def next_work():
+        take.next = follow or state == state_names.PREPARE or (state == state_names.WAIT and work.valid and not work.head_first)
+
+    @always_comb
+    def work_taken():
+        work.ready.next = take
 
     @always(clk.posedge)
     def progress():
@@ -151,12 +182,20 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
         elif state == state_names.WALK:
             if word_ends and walk_ends:
                 state.next = state_names.QUERIES
-        elif query_step and word_ends and block_ends:
+        elif query_step and word_ends and block_ends and not follow:
             state.next = state_names.WAIT
 
     @always(clk.posedge)
+    def work_in_hand():
+        if take:
+            query.tag.next = work.tag
+            query.key_set.next = work.key_set
+            causal.next = work.causal
+            head_last.next = work.head_last
+
+    @always(clk.posedge)
     def place_in_block():
-        if state == state_names.WAIT:
+        if take:
             queries_left.next = work.count
             row.next = 0
             word.next = 0
@@ -165,7 +204,7 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
                 word.next = 0
                 if state == state_names.QUERIES:
                     queries_left.next = queries_left - 1
-                    if row == lanes - 1:
+                    if row == group_queries - 1:
                         row.next = 0
                     else:
                         row.next = row + 1
@@ -193,7 +232,7 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
                 keys_to_walk.next = keys_to_walk - 1
             if state == state_names.WALK and walk_ends:
                 key.next = first_key
-            elif work.causal:
+            elif causal:
                 key.next = key + 1
 
     @always(clk.posedge)
@@ -202,7 +241,7 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
             factors_waiting.next = 0
             groups_waiting.next = 0
             beats.next = 0
-            half.next = False
+            group.next = 0
         else:
             if factors_found and not query_begins:
                 factors_waiting.next = factors_waiting + 1
@@ -217,11 +256,11 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
             elif beat_sent and not (query_step and beat_ends):
                 beats.next = beats - 1
             if group_ends:
-                half.next = not half
+                group.next = group + 1
 
     # The step in registers -----------------------------------------------------------------------------------------------
-    step_row = Signal(intbv(0)[clog2(lanes) :])
-    step_half = Signal(False)
+    step_row = Signal(intbv(0)[len(read.row) :])
+    step_group = Signal(modbv(0)[len(read.group) :])
 
     @always(clk.posedge)
     def step_control_registers():
@@ -241,58 +280,64 @@ def step_control(clk, reset, work, factors_found, filled, beat_sent, step, query
         step.restart.next = state == state_names.RESTART
         step.total.next = from_total
         step.subtract.next = state == state_names.WALK and from_total
-        step.add.next = (state == state_names.WALK and not from_total) or (state == state_names.QUERIES and work.causal)
-        step.key_set.next = work.key_set
+        step.add.next = (state == state_names.WALK and not from_total) or (state == state_names.QUERIES and causal)
+        step.key_set.next = query.key_set
         step.key.next = key[config.key_bits :]
         step.word.next = word
         query.row_last.next = word_ends
-        query.head_last.next = word_ends and block_ends and work.head_last
+        query.head_last.next = word_ends and block_ends and head_last
         step_row.next = row
-        step_half.next = half
+        step_group.next = group
         read.row.next = step_row
-        read.half.next = step_half
+        read.group.next = step_group
         read.word.next = step.word
 
-    return places, decision, consequences, progress, place_in_block, keys, waiting, step_control_registers, step_registers
+    return (
+        places, decision, consequences, next_work, work_taken, progress, work_in_hand, place_in_block, keys, waiting,
+        step_control_registers, step_registers,
+    )  # fmt: skip
 
 
 @module
-def normalizer(clk, reset, drains, sums, records, values, value_sums, rows_out, drained, config):
-    """Rows of O, in order, of the blocks that the array has finished.
+def normalizer(
+    clk, reset, work, found, numerators, filled, released, values, value_sums, rows_out, group_queries, depth, config
+):  # fmt: skip
+    """Rows of O, in order, ``normalizer_width`` dimensions a cycle.
 
-    drains: stream of finished blocks; sums: the array's read port; drained: pulse, the last read of a block was granted
-    (its records are read, too). records: ``RecordsRead`` of the bitmaps. values: ``ValueWrites`` and value_sums:
-    ``ValueSumsRead`` of the loader. rows_out: ``output_rows_stream``.
+    work: stream, one item for the next ``count`` queries of a head: ``head_first`` and ``head_last`` (its first and its last
+    ones), ``key_set tag causal n_k n_q``. found: ``factors_stream``, one item a query.
+    numerators: ``NumeratorsRead``, NUMERATOR_CYCLES; a work item's queries make groups of ``group_queries``, the last one maybe
+    smaller. filled: pulse, the numerators of one more group are there; released: pulse, the oldest group's last address
+    comes in the next cycle. Work items, groups and factors that wait in here: ``depth`` at most.
+    values: ``ValueWrites`` and value_sums: ``ValueSumsRead`` of the loader. rows_out: ``output_rows_stream``.
 
-    A group of ``drain_rows`` queries takes d granted reads of the sums; while the next group is read, this one's queries
-    go through one after the other, ``drain_rows`` dimensions a cycle: d cycles a group, and at least 11 a query (the
-    dividers). From a group's last read to its first beat: 20 cycles. A causal head with n_q < n_k begins with a
-    walk of min(n_q, n_k - n_q) * d / drain_rows cycles.
+    Queries follow one another without a gap: d / normalizer_width cycles each. Between heads there are two cycles, the
+    restart of the sums of V (as long as a query) and, in a causal head with n_q < n_k, a walk as long as
+    min(n_q, n_k - n_q) queries. From a query's factors to its first beat: 19 cycles.
     """
-    lanes = config.drain_rows
+    lanes = config.normalizer_width
     out_bits = OUTPUT_BITS * lanes
     max_denominator_position = config.denominator_bits - 1
     max_visible_position = clog2(config.max_keys)
     sums_go_up = max_visible_position <= ALIGNED
     pieces = []
 
-    work, begun = drains.like(), drains.like()
-    group = group_stream(config)
-    found, query_factors = factors_stream(config), factors_stream(config)
-    numerators = NumeratorsRead(config)
+    next_work = work.like()
+    query_factors = factors_stream(config)
     step = VisibleStep(config)
     query = QueryStep()
     firsts = [query.first] + [Signal(False) for _ in range(ELEMENTS - 1)]  # [i]: i cycles later
     end = QueryStep()  # of the step whose elements are there
-    filled, released, factors_found, beat_sent = [Signal(False) for _ in range(4)]
+    factors_found, beat_sent = Signal(False), Signal(False)
     visible_sums = Signal(intbv(0)[lanes * config.value_sum_bits :])
 
     pieces += [
-        drain(clk, reset, drains, sums, records, begun, group, numerators, filled, released, drained, config=config),
-        fifo(clk, reset, begun, work, depth=BLOCKS_IN_FLIGHT),
-        factors(clk, reset, group, found, config=config),
-        fifo(clk, reset, found, query_factors, depth=2 * lanes),
-        step_control(clk, reset, work, factors_found, filled, beat_sent, step, query, numerators, released, config=config),
+        fifo(clk, reset, work, next_work, depth=depth),
+        fifo(clk, reset, found, query_factors, depth=depth),
+        step_control(
+            clk, reset, next_work, factors_found, filled, beat_sent, step, query, numerators, released,
+            group_queries=group_queries, depth=depth, config=config,
+        ),
         visible_sum(clk, reset, values, value_sums, step, visible_sums, config=config),
     ]  # fmt: skip
     pieces += [cleared_register(clk, reset, firsts[i], firsts[i + 1]) for i in range(ELEMENTS - 1)]
@@ -350,7 +395,7 @@ def normalizer(clk, reset, drains, sums, records, values, value_sums, rows_out, 
 
     # Beats: there is always room for one, the control sees to it. ---------------------------------------------------------
     beats = output_rows_stream(config)
-    tag, key_set = work.tag, work.key_set
+    tag, key_set = query.tag, query.key_set
     if out_bits < config.stream_bits:
         gathered = Signal(intbv(0)[config.stream_bits - out_bits :])  # steps of a beat come one right after the other
         data = ConcatSignal(*reversed(element_words), gathered)

@@ -1,4 +1,4 @@
-"""The sum of V over the keys that a query sees, for ``drain_rows`` dimensions a cycle: the head's total, or, in causal
+"""The sum of V over the keys that a query sees, for ``normalizer_width`` dimensions a cycle: the head's total, or, in causal
 heads, a running sum that takes one more row of V with each query."""
 
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
@@ -48,7 +48,7 @@ class VisibleStep:
         self.subtract = Signal(False)
         self.key_set = Signal(False)
         self.key = Signal(intbv(0)[config.key_bits :])
-        self.word = Signal(intbv(0)[clog2(config.d // config.drain_rows) :])
+        self.word = Signal(intbv(0)[clog2(config.d // config.normalizer_width) :])
 
 
 @block
@@ -89,12 +89,12 @@ def visible_sum(clk, reset, values, value_sums, step, sums, config):
     """Running sums of V; the memory of V's rows is in here.
 
     values: ``ValueWrites``. value_sums: ``ValueSumsRead``. step: ``VisibleStep``, one a cycle.
-    sums: ``drain_rows`` signed sums side by side, the lowest dimension in the low bits, four cycles after their step.
+    sums: ``normalizer_width`` signed sums side by side, the lowest dimension in the low bits, four cycles after their step.
     """
-    lanes = config.drain_rows
+    lanes = config.normalizer_width
     sum_bits = config.value_sum_bits
     words = config.d // lanes
-    assert words >= 4, "steps on the same word must be four or more cycles apart"
+    assert words >= VISIBLE_SUM_CYCLES, "steps on the same word must be four or more cycles apart"
     parts = config.stream_bytes // lanes  # steps that a beat of V lasts
     assert parts >= 1
     beat_bits, part_bits = clog2(config.row_beats), clog2(parts)

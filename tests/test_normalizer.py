@@ -11,8 +11,9 @@ from golden import normalizer as golden
 from golden.config import CONFIGS, KEPT_FRACTION, Config
 from golden.head import visible_keys
 from hdl.drain import RecordsRead
-from hdl.normalizer import normalizer, output_rows_stream
+from hdl.normalizer import output_rows_stream
 from hdl.tiled.interfaces import SumsRead, drains_stream
+from hdl.tiled.normalizer import tiled_normalizer
 from hdl.visible_sum import ValueSumsRead, ValueWrites
 from tests.cosimulation import ENGINES, RESET_CYCLES, collect, make, run
 
@@ -230,7 +231,7 @@ def normalized(engine, heads, config, granted=sometimes(1.0), stall=0.0, sink_st
     expected_beats = sum(head.sent for head in heads) * config.output_beats
     cycles = run(
         clk, reset,
-        [make(engine, normalizer, clk, reset, drains, sums, records, values, value_sums, rows_out, drained, config=config),
+        [make(engine, tiled_normalizer, clk, reset, drains, sums, records, values, value_sums, rows_out, drained, config=config),
          surroundings(clk, heads, config, ports, granted, beats, seed, stall),
          collect(clk, rows_out, beats, stall_probability=stall if sink_stall is None else sink_stall, seed=seed)],
         until=lambda: len(beats) == expected_beats, max_cycles=max_cycles)  # fmt: skip
