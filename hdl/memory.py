@@ -1,4 +1,4 @@
-"""Memories with one write and one read port, in the form that synthesis recognizes.
+"""Memories with one write and one or two read ports, in the form that synthesis recognizes.
 
 Contents are undefined until written, and so is what a synchronous read of a word returns in the cycle that writes it.
 Of the latter, ``ram_with_enable`` makes an error in MyHDL's simulation.
@@ -58,6 +58,25 @@ def ram_with_enable(clk, write_enable, write_address, write_data, read_enable, r
 
 
 @module
+def dual_port_ram(clk, write_enable, address_a, write_data, read_data_a, address_b, read_data_b, depth):
+    """True dual-port block RAM: port A writes or reads the word at ``address_a``, port B reads the one at ``address_b``;
+    the words are in ``read_data_a`` and ``read_data_b`` after the next clock edge (``read_data_a``: unless A wrote)."""
+    memory = _words(depth, write_data)
+
+    @always(clk.posedge)
+    def port_a():
+        if write_enable:
+            memory[address_a].next = write_data
+        read_data_a.next = memory[address_a]
+
+    @always(clk.posedge)
+    def port_b():
+        read_data_b.next = memory[address_b]
+
+    return port_a, port_b
+
+
+@module
 def distributed_ram(clk, write_enable, write_address, write_data, read_address, read_data, depth):
     """Memory in look-up tables: ``read_data`` follows ``read_address`` in the same cycle."""
     memory = _words(depth, write_data)
@@ -77,5 +96,6 @@ def distributed_ram(clk, write_enable, write_address, write_data, read_address, 
 # Yosys would add logic that returns the old word in a collision (for 72 bits x 512: 92 LUT4 and 155 flip-flops).
 ram.array_attributes["memory"] = "no_rw_check"
 ram_with_enable.array_attributes["memory"] = "no_rw_check"
+dual_port_ram.array_attributes["memory"] = "no_rw_check"
 # Yosys would merge a register behind the read port into a block RAM.
 distributed_ram.array_attributes["memory"] = 'ram_style = "distributed"'

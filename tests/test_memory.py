@@ -7,7 +7,7 @@ import pytest
 from myhdl import Signal, block, instance, intbv
 
 from hdl.convert import convert
-from hdl.memory import distributed_ram, ram, ram_with_enable
+from hdl.memory import distributed_ram, dual_port_ram, ram, ram_with_enable
 from tests.cosimulation import ENGINES, make, run
 
 
@@ -62,17 +62,56 @@ def test_reads_return_the_latest_write(engine, memory):
     run(clk, None, [make(engine, memory, clk, **p), stimulus()], until=lambda: done)
 
 
+def dual_ports(width, depth):
+    address_width = (depth - 1).bit_length()
+    address_a, address_b = Signal(intbv(0)[address_width:]), Signal(intbv(0)[address_width:])
+    return dict(write_enable=Signal(False), address_a=address_a, write_data=Signal(intbv(0)[width:]),
+                read_data_a=Signal(intbv(0)[width:]), address_b=address_b, read_data_b=Signal(intbv(0)[width:]), depth=depth)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_both_ports_read_what_port_a_wrote(engine):
+    depth = 32
+    clk, p = Signal(False), dual_ports(18, depth)
+    generator = random.Random(4)
+    done = []
+
+    @block
+    def stimulus():
+        @instance
+        def process():
+            contents, expected = {}, (None, None)
+            for step in range(500):
+                filling = step < depth
+                a, b = (step, 0) if filling else generator.sample(range(depth), 2)       # never the same word
+                enable, data = filling or generator.randrange(2), generator.getrandbits(18)
+                p["write_enable"].next, p["write_data"].next = enable, data
+                p["address_a"].next, p["address_b"].next = a, b
+                yield clk.posedge
+                for signal, word in zip((p["read_data_a"], p["read_data_b"]), expected):
+                    assert word is None or signal == word                                # of the previous cycle's address
+                expected = None if enable else contents[a], None if filling else contents[b]
+                if enable:
+                    contents[a] = data
+            done.append(True)
+            yield clk.posedge
+        return process
+
+    run(clk, None, [make(engine, dual_port_ram, clk, **p), stimulus()], until=lambda: done)
+
+
 @pytest.mark.skipif(not shutil.which("yosys"), reason="needs yosys")
 @pytest.mark.parametrize("memory, width, depth, cell, count", [
     (ram, 18, 1024, "DP16KD", 1),
     (ram, 72, 512, "DP16KD", 2),
     (ram, 96, 512, "DP16KD", 3),
     (ram_with_enable, 36, 512, "DP16KD", 1),
+    (dual_port_ram, 32, 1024, "DP16KD", 2),
     (distributed_ram, 32, 16, "TRELLIS_DPR16X4", 8),
     (distributed_ram, 32, 64, "TRELLIS_DPR16X4", 32),
 ])
 def test_synthesis_infers_the_memory_and_no_collision_logic(tmp_path, memory, width, depth, cell, count):
-    p = ports(width, depth)
+    p = (dual_ports if memory is dual_port_ram else ports)(width, depth)
     if memory is ram_with_enable:
         p["read_enable"] = Signal(False)
     design = convert(memory.unelaborated(Signal(False), **p), tmp_path)
