@@ -80,9 +80,11 @@ def sums_stream(config: Config) -> Stream:
 
 class KeyPort:
     """A lane's read port: `data` (`lane_width` bytes, the lowest dimension in the low byte) is there KEY_CYCLES (3) cycles
-    after `address` {key, word} and `key_set`, out of K for addresses of a score phase and of V for those of a value phase."""
+    after `address` {key, word} and `key_set`, out of K for addresses of a score phase and of V for those of a value phase.
+    `active`: the lane will use it (in other cycles the memories may be written)."""
 
     def __init__(self, config: Config):
+        self.active = Signal(False)
         self.address = Signal(intbv(0)[key_address_bits(config) + word_bits(config) :])
         self.key_set = Signal(False)
         self.data = Signal(intbv(0)[config.lane_width * OPERAND_BITS :])

@@ -188,6 +188,7 @@ def lane(
         keys.address.next = concat(now.key, control.word)
         row_address.next = concat(now.slot, control.word)
         keys.key_set.next = now.key_set
+        keys.active.next = now.active
         active.next = now.active
 
     @always(clk.posedge)
