@@ -82,21 +82,10 @@ def blocks_of(heads, config):
 
 
 @block
-def surroundings(clk, heads, config, ports, granted, received_beats, seed, stall):
-    """Array, bitmaps and loader: each gives as late as it may, and spoils what it may as soon as it may."""
-    drains, sums, records, values, value_sums, drained = ports
-    generator = random.Random(seed)
-    blocks = blocks_of(heads, config)
-    sum_memory = {}  # (block mod 2, row, slot): (numerators, denominator)
-    record_memory = {}  # (block mod 4, slot, row): (visible, kept)
+def value_loader(clk, heads, config, values, value_sums, loaded, received_beats, seed, stall):
+    """V of each head as soon as the head before the last one is through; puts its number into ``loaded`` then."""
+    generator = random.Random(seed + 1)
     total_memory = {}  # key set: sums
-    loaded, offered, finished = [], [0], [0]
-
-    def noise_record():
-        return generator.randrange(config.max_keys + 1), generator.randrange((1 << KEPT_FRACTION) + 1)
-
-    def noise_sums():
-        return [generator.randrange(-1000, 1000) for _ in range(config.d)], generator.randrange(4096)
 
     @instance
     def loader():
@@ -130,6 +119,26 @@ def surroundings(clk, heads, config, ports, granted, received_beats, seed, stall
                 for j, value in enumerate(total_memory[key_set][beat * config.stream_bytes :][: config.stream_bytes]):
                     word |= (int(value) & ((1 << config.value_sum_bits) - 1)) << (j * config.value_sum_bits)
             value_sums.data.next = word
+
+    return loader, totals
+
+
+@block
+def surroundings(clk, heads, config, ports, granted, received_beats, seed, stall):
+    """Array, bitmaps and loader: each gives as late as it may, and spoils what it may as soon as it may."""
+    drains, sums, records, values, value_sums, drained = ports
+    generator = random.Random(seed)
+    blocks = blocks_of(heads, config)
+    sum_memory = {}  # (block mod 2, row, slot): (numerators, denominator)
+    record_memory = {}  # (block mod 4, slot, row): (visible, kept)
+    loaded, offered, finished = [], [0], [0]
+    loader = value_loader(clk, heads, config, values, value_sums, loaded, received_beats, seed, stall)
+
+    def noise_record():
+        return generator.randrange(config.max_keys + 1), generator.randrange((1 << KEPT_FRACTION) + 1)
+
+    def noise_sums():
+        return [generator.randrange(-1000, 1000) for _ in range(config.d)], generator.randrange(4096)
 
     @instance
     def array():
@@ -208,7 +217,7 @@ def surroundings(clk, heads, config, ports, granted, received_beats, seed, stall
                 records.visible[row].next = visible
                 records.kept[row].next = kept
 
-    return loader, totals, array, drained_blocks, read_sums, read_records
+    return loader, array, drained_blocks, read_sums, read_records
 
 
 def sometimes(probability):

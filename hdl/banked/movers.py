@@ -1,0 +1,179 @@
+"""The movers: finished rows out of the clusters' row buffers into the ring.
+
+Each mover takes whole rows from its own clusters. A row's words go to the ring's banks in turn, and each mover has its
+turn at each bank: with two of them, in cycle t mover p writes bank (p + t) mod 2. So a bank has one write port only, and
+only one row can be complete in a cycle.
+"""
+
+from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
+
+from golden.config import clog2
+from hdl.banked.interfaces import address_bits, entry_bits, word_bits
+from hdl.banked.raw_ring import RingWrite, RowComplete, ring_address_bits
+from hdl.choose import choose
+from hdl.hierarchy import module
+
+
+class Moved:
+    """A word on its way: it goes to ``bank`` at {``entry``, ``place``}; ``last``: it is its row's last one."""
+
+    def __init__(self, config):
+        self.active = Signal(False)
+        self.last = Signal(False)
+        self.entry = Signal(intbv(0)[entry_bits(config) :])
+        self.place = Signal(intbv(0)[clog2(config.slot_cycles // config.drain_rows) :])
+        self.numerators = Signal(intbv(0)[config.lane_width * config.numerator_bits :])
+        self.denominator = Signal(intbv(0)[config.denominator_bits :])
+
+
+@module
+def mover(clk, reset, turn, sums, moved, config):
+    """Rows of some clusters, one after the other, a word a cycle; a row costs its words, if others wait, and two cycles, if not.
+
+    turn: bank that words may go to in this cycle. sums: list of ``sums_stream``; a power of two of them, served round robin.
+    moved: ``Moved``, one cycle after the word was taken.
+    """
+    clusters = len(sums)
+    last_word = config.slot_cycles - 1
+    banks = config.drain_rows
+    bank_bits = clog2(banks)
+
+    valids, readies = [stream.valid for stream in sums], [stream.ready for stream in sums]
+    valid_bits, waiting = Signal(intbv(0)[clusters:]), Signal(intbv(0)[clusters:])
+    served = Signal(intbv(0)[address_bits(clusters) :])
+    next_served = Signal(intbv(0)[address_bits(clusters) :])
+    moving = Signal(False)
+    word = Signal(modbv(0)[word_bits(config) :])
+    any_waits, transfer, row_ends, in_turn = [Signal(False) for _ in range(4)]
+
+    fields = [ConcatSignal(s.entry, s.numerators, s.denominator) for s in sums]
+    width = len(fields[0])
+    item = Signal(intbv(0)[width:])
+    numerators_end = config.denominator_bits + config.lane_width * config.numerator_bits
+    denominator_end = config.denominator_bits
+    selection = choose(fields, served, item)
+
+    @always_comb
+    def valid_streams():
+        for i in range(clusters):
+            valid_bits.next[i] = valids[i]
+
+    @always_comb
+    def candidates():
+        # The cluster in hand shows its row's last word, and nothing of the next one.
+        if moving:
+            waiting.next = valid_bits & ~(1 << served)
+        else:
+            waiting.next = valid_bits
+
+    @always_comb
+    def round_robin():
+        any_waits.next = waiting != 0
+        next_served.next = served
+        for i in range(clusters):
+            if waiting[(served + clusters - i) & (clusters - 1)]:
+                next_served.next = (served + clusters - i) & (clusters - 1)
+
+    @always_comb
+    def turns():
+        in_turn.next = moving and (word & (banks - 1)) == turn
+
+    @always_comb
+    def transfers():
+        transfer.next = in_turn and valid_bits[served]
+        row_ends.next = in_turn and valid_bits[served] and word == last_word
+
+    @always_comb
+    def handshake():
+        for i in range(clusters):
+            readies[i].next = in_turn and served == i
+
+    @always(clk.posedge)
+    def row_in_hand():
+        if reset:
+            moving.next = False
+            served.next = 0
+            word.next = 0
+        else:
+            if transfer:
+                word.next = word + 1
+            if row_ends or not moving:
+                moving.next = any_waits
+                served.next = next_served
+
+    @always(clk.posedge)
+    def control_of_moved():
+        moved.active.next = transfer and not reset
+        moved.last.next = row_ends and not reset
+
+    @always(clk.posedge)
+    def moved_word():
+        moved.place.next = word >> bank_bits
+        moved.entry.next = item[width:numerators_end]
+        moved.numerators.next = item[numerators_end:denominator_end]
+        moved.denominator.next = item[denominator_end:]
+
+    return (
+        selection, valid_streams, candidates, round_robin, turns, transfers, handshake, row_in_hand, control_of_moved, moved_word,
+    )  # fmt: skip
+
+
+@block
+def _to_bank(bank, turn, moved, completed, write, config):
+    """The word of the mover whose turn at this bank it was; the last bank's words complete rows."""
+    banks = config.drain_rows
+    source = Signal(intbv(0)[max(1, clog2(banks)) :])
+    words = [ConcatSignal(m.active, m.last, m.entry, m.place, m.numerators, m.denominator) for m in moved]
+    width = len(words[0])
+    word = Signal(intbv(0)[width:])
+    denominator_end = config.denominator_bits
+    address_end = denominator_end + config.lane_width * config.numerator_bits
+    entry_end = address_end + len(moved[0].place)
+    address_width = ring_address_bits(config)
+
+    @always_comb
+    def mover_in_turn():
+        source.next = (bank + banks - turn) & (banks - 1)
+
+    selection = choose(words, source, word)
+
+    @always_comb
+    def bank_write():
+        write.enable.next = word[width - 1]
+        write.address.next = word[address_end + address_width : address_end]
+        write.data.next = word[address_end:denominator_end]
+
+    @always_comb
+    def complete_row():
+        completed.active.next = word[width - 1] and word[width - 2]
+        completed.entry.next = word[width - 2 : entry_end]
+        completed.denominator.next = word[denominator_end:]
+
+    return mover_in_turn, selection, bank_write, complete_row if bank == banks - 1 else ()
+
+
+@module
+def movers(clk, reset, sums, writes, completed, config):
+    """All movers: ``drain_rows`` of them, mover p takes the rows of the clusters c with c mod ``drain_rows`` = p.
+
+    sums: list of ``sums_stream``, one a cluster. writes: list of ``RingWrite``, one a bank; completed: ``RowComplete``; both
+    one cycle after a word was taken.
+    """
+    count = config.drain_rows
+    turn_before = Signal(modbv(0)[max(1, clog2(count)) :])
+    turns = [Signal(modbv(0)[max(1, clog2(count)) :]) for _ in range(count)]
+    moved = [Moved(config) for _ in range(count)]
+
+    @always(clk.posedge)
+    def rotation():
+        if reset:
+            for p in range(count):
+                turns[p].next = p
+        else:
+            for p in range(count):
+                turns[p].next = (turns[p] + 1) & (count - 1)
+        turn_before.next = turns[0]
+
+    all_movers = [mover(clk, reset, turns[p], sums[p::count], moved[p], config=config) for p in range(count)]
+    banks = [_to_bank(bank, turn_before, moved, completed, writes[bank], config) for bank in range(count)]
+    return rotation, all_movers, banks

@@ -1,0 +1,93 @@
+"""The ring of finished rows: in out of order, out in order."""
+
+from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
+
+from golden.config import clog2
+from hdl.banked.interfaces import entry_bits
+from hdl.delay import register
+from hdl.hierarchy import module
+from hdl.memory import ram
+
+
+class RingWrite:
+    """A word of M numerators, into one bank; address is {entry, word / banks}."""
+
+    def __init__(self, config):
+        self.enable = Signal(False)
+        self.address = Signal(intbv(0)[ring_address_bits(config) :])
+        self.data = Signal(intbv(0)[config.lane_width * config.numerator_bits :])
+
+
+class RowComplete:
+    """All words of the row of ``entry`` are written, in a cycle in which it is ``active``; its denominator."""
+
+    def __init__(self, config):
+        self.active = Signal(False)
+        self.entry = Signal(intbv(0)[entry_bits(config) :])
+        self.denominator = Signal(intbv(0)[config.denominator_bits :])
+
+
+class RowStatus:
+    """Read port: whether the row of ``entry`` is complete, and its denominator, one cycle later.
+
+    A pulse of ``take`` makes ``entry`` incomplete again, until its next row is complete.
+    """
+
+    def __init__(self, config):
+        self.entry = Signal(intbv(0)[entry_bits(config) :])
+        self.take = Signal(False)
+        self.complete = Signal(False)
+        self.denominator = Signal(intbv(0)[config.denominator_bits :])
+
+
+def ring_address_bits(config):
+    """Of a bank: {entry, word / banks}."""
+    return entry_bits(config) + clog2(config.slot_cycles // config.drain_rows)
+
+
+@block
+def _bank(clk, write, address, data, depth):
+    """Two cycles from the address to the data."""
+    word = Signal(intbv(0)[len(data) :])
+    return ram(clk, write.enable, write.address, write.data, address, word, depth=depth), register(clk, word, data)
+
+
+@module
+def raw_ring(clk, reset, writes, completed, status, numerators, config):
+    """Rows of numerators, by ring entry, with a flag each for those that are complete.
+
+    writes: list of ``RingWrite``, one a bank; bank b of B holds the words w with w mod B = b. completed: ``RowComplete``.
+    status: ``RowStatus``. numerators: ``hdl.normalizer.NumeratorsRead``, whose ``group`` is the entry: B words side by side.
+    """
+    bank_depth = 1 << ring_address_bits(config)
+    entries = 1 << entry_bits(config)
+
+    address = ConcatSignal(numerators.group, numerators.word)
+    word_bits = config.lane_width * config.numerator_bits
+    words = [Signal(intbv(0)[word_bits:]) for _ in writes]
+    banks = [_bank(clk, write, address, word, bank_depth) for write, word in zip(writes, words, strict=True)]
+    side_by_side = ConcatSignal(*reversed(words)) if len(words) > 1 else words[0]
+    # The third cycle of a read.
+    read = register(clk, side_by_side, numerators.data)
+
+    denominators = ram(
+        clk, completed.active, completed.entry, completed.denominator, status.entry, status.denominator, depth=entries
+    )
+    complete, set_flag, clear_flag = [Signal(intbv(0)[entries:]) for _ in range(3)]
+
+    @always_comb
+    def changes():
+        set_flag.next = completed.active << completed.entry
+        clear_flag.next = status.take << status.entry
+
+    @always(clk.posedge)
+    def complete_rows():
+        if __debug__:
+            assert not (completed.active and complete[completed.entry]), "a second row for an entry in use"
+        if reset:
+            complete.next = 0
+        else:
+            complete.next = (complete | set_flag) & ~clear_flag
+        status.complete.next = complete[status.entry]
+
+    return banks, read, denominators, changes, complete_rows
