@@ -1,0 +1,216 @@
+"""Key memories: K and V of two key sets, in as many copies as the clusters need (docs/banked.md)."""
+
+from myhdl import Signal, always, always_comb, block, concat, intbv
+
+from golden.config import OPERAND_BITS, Config
+from hdl.banked.interfaces import key_address_bits, word_bits
+from hdl.banked.timing import KEY_CYCLES
+from hdl.hierarchy import module
+from hdl.memory import dual_port_ram
+
+CLUSTERS_A_COPY = 4
+SETS = 2
+
+
+class KeyWrites:
+    """Write port: word `word` of the keys N * `key` ... N * `key` + N - 1, of V if `value`, else of K.
+
+    `data[j]`, for lane j, comes j + 1 cycles after the rest: the words of N keys may follow each other in every cycle.
+    """
+
+    def __init__(self, config: Config):
+        self.enable = Signal(False)
+        self.value = Signal(False)
+        self.key_set = Signal(False)
+        self.key = Signal(intbv(0)[key_address_bits(config) :])
+        self.word = Signal(intbv(0)[word_bits(config) :])
+        self.data = [Signal(intbv(0)[config.lane_width * OPERAND_BITS :]) for _ in range(config.lanes)]
+
+
+def copy_of(cluster: int) -> int:
+    """The copy of the keys that a cluster reads."""
+    return cluster // CLUSTERS_A_COPY
+
+
+def scores_in_even_phases(cluster: int, config: Config) -> bool:
+    """Whether a cluster makes scores in even phases; the others do in odd ones."""
+    sharing = min(CLUSTERS_A_COPY, config.rows)
+    return cluster % sharing < sharing // 2
+
+
+class LaneWrite:
+    """Write port of one lane's memories; the memory is one of `enables`: {key set, value}."""
+
+    def __init__(self, config: Config):
+        self.enables = Signal(intbv(0)[2 * SETS :])
+        self.address = Signal(intbv(0)[key_address_bits(config) + word_bits(config) :])
+
+
+@block
+def _shared_port(odd_phase, even, odd, key_address, value_address):
+    """Addresses of a port of the K and of the V memory: each serves one of two clusters in each phase."""
+
+    @always_comb
+    def select():
+        if odd_phase:
+            key_address.next = odd.address
+            value_address.next = even.address
+        else:
+            key_address.next = even.address
+            value_address.next = odd.address
+
+    return select
+
+
+@block
+def _written_port(enable, write_address, read_address, address):
+    @always_comb
+    def select():
+        if enable:
+            address.next = write_address
+        else:
+            address.next = read_address
+
+    return select
+
+
+@block
+def _registers(clk, words, held):
+    copies = len(words)
+
+    @always(clk.posedge)
+    def hold():
+        for memory in range(copies):
+            held[memory].next = words[memory]
+
+    return hold
+
+
+@block
+def _operand(clk, port, odd_phase_late, scores_in_odd, words):
+    """Chooses one of `words` [{key set, value}] for a cluster's lane."""
+    key_set_1, key_set_2 = Signal(False), Signal(False)
+    keys_0, values_0, keys_1, values_1 = words
+    scores = Signal(False)
+
+    @always_comb
+    def phase():
+        scores.next = odd_phase_late == scores_in_odd
+
+    @always(clk.posedge)
+    def select():
+        key_set_1.next = port.key_set
+        key_set_2.next = key_set_1
+        if key_set_2:
+            if scores:
+                port.data.next = keys_1
+            else:
+                port.data.next = values_1
+        elif scores:
+            port.data.next = keys_0
+        else:
+            port.data.next = values_0
+
+    return phase, select
+
+
+@block
+def _no_read_of_what_is_written(clk, write, port):
+    """Simulation only."""
+
+    @always(clk.posedge)
+    def check():
+        if __debug__:
+            written = write.enables >> (2 if port.key_set else 0)
+            assert not (port.active and written & 3), "keys are read and written at the same time"
+
+    return check
+
+
+@module
+def lane_keys(clk, write, data, odd_phase, odd_phase_late, ports, config):
+    """One lane's K and V in one copy, and the operands of the clusters that share it (`KeyPort`, KEY_CYCLES).
+
+    write: `LaneWrite`, with its `data`. odd_phase: stage 0; odd_phase_late: two cycles later.
+    ports: the lane's ports of two or four clusters; the first half of them scores in even phases.
+    """
+    assert KEY_CYCLES == 3, "block RAM, register, operand"
+    address_bits, data_bits = len(write.address), len(data)
+    depth = 1 << address_bits
+    parts = [_no_read_of_what_is_written(clk, write, port) for port in ports]
+
+    # Clusters of port A, of port B: {even, odd}.
+    half = len(ports) // 2
+    pairs = [ports[p::half] for p in range(half)]
+    read_addresses = []
+    for pair in pairs:
+        addresses = [Signal(intbv(0)[address_bits:]) for _ in range(2)]
+        read_addresses.append(addresses)
+        parts.append(_shared_port(odd_phase, *pair, *addresses))
+
+    words = [[Signal(intbv(0)[data_bits:]) for _ in range(2 * SETS)] for _ in range(2)]
+    for memory in range(2 * SETS):
+        value = memory % 2
+        address_a = Signal(intbv(0)[address_bits:])
+        address_b = read_addresses[1][value] if len(pairs) == 2 else address_a
+        enable = write.enables(memory)
+        parts += [
+            _written_port(enable, write.address, read_addresses[0][value], address_a),
+            dual_port_ram(
+                clk, enable, address_a, data, words[0][memory], address_b, words[1][memory], depth=depth
+            ),
+        ]  # fmt: skip
+    for pair, read in zip(pairs, words):
+        held = [Signal(intbv(0)[data_bits:]) for _ in range(2 * SETS)]
+        parts.append(_registers(clk, read, held))
+        parts += [_operand(clk, port, odd_phase_late, bool(odd), held) for odd, port in enumerate(pair)]
+    return parts
+
+
+@module
+def keys(clk, writes, odd_phase, ports, config):
+    """Copies of the keys, each for four clusters (or all, if there are fewer).
+
+    A copy's port A serves its clusters 0 and 2 and its port B 1 and 3; of a pair, the first one scores in even phases.
+
+    Args:
+        writes: `KeyWrites`.
+        odd_phase: the phase that the clusters' addresses belong to; see `scores_in_even_phases`.
+        ports: [cluster][lane] `KeyPort`.
+    """
+    lanes, key_words = config.lanes, word_bits(config)
+    copies = copy_of(config.rows - 1) + 1
+    lane_writes = [LaneWrite(config) for _ in range(lanes)]
+    enables = [write.enables for write in lane_writes]
+    addresses = [write.address for write in lane_writes]
+    memory = Signal(intbv(0)[2:])
+    odd_phase_1, odd_phase_2 = Signal(False), Signal(False)
+
+    @always_comb
+    def memory_of_write():
+        memory.next = concat(writes.key_set, writes.value)
+
+    @always(clk.posedge)
+    def phases():
+        odd_phase_1.next = odd_phase
+        odd_phase_2.next = odd_phase_1
+
+    @always(clk.posedge)
+    def writes_of_lanes():
+        enables[0].next = 0
+        if writes.enable:
+            enables[0].next = 1 << memory
+        addresses[0].next = (writes.key << key_words) | writes.word
+        for lane in range(1, lanes):
+            enables[lane].next = enables[lane - 1]
+            addresses[lane].next = addresses[lane - 1]
+
+    memories = [
+        lane_keys(
+            clk, lane_writes[lane], writes.data[lane], odd_phase, odd_phase_2,
+            [ports[cluster][lane] for cluster in range(config.rows) if copy_of(cluster) == copy], config,
+        )
+        for copy in range(copies)
+        for lane in range(lanes)
+    ]  # fmt: skip
+    return memory_of_write, phases, writes_of_lanes, memories
