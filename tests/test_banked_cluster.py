@@ -7,11 +7,11 @@ import pytest
 from myhdl import Signal, always, block, instance, intbv
 
 from golden.banked import attend
-from golden.config import CONFIGS, SCORE_FRACTION
+from golden.config import CONFIGS
 from hdl.banked.cluster import cluster
 from hdl.banked.interfaces import KeyPort, queries_stream, row_stream, sums_stream, word_bits, words_stream
 from hdl.banked.timing import KEY_CYCLES
-from tests.cosimulation import ENGINES, collect, drive, make, run
+from tests.cosimulation import collect, drive, make, run
 
 TINY, SMALL, BERT = CONFIGS["tiny_banked"], CONFIGS["small_banked"], CONFIGS["bert_banked"]
 SETS = 2
@@ -217,11 +217,138 @@ STALLS = {
 }
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+SHAPES = {
+    "four_slots": TINY.replace(slots=4),
+    "four_cycles_a_phase": TINY.replace(lane_width=4, drain_rows=1),
+    "as_many_lanes_as_cycles": TINY.replace(lanes=8, slots=4),
+    "one_multiplier_a_lane": TINY.replace(lane_width=1),
+    "eight_multipliers_a_lane": TINY.replace(lane_width=8, d=64, slots=4),
+}
+
+
+def some_masks(config, each=3):
+    """Some queries of every density."""
+    return np.concatenate([random_masks(config, each, density, seed=i) for i, density in enumerate((0.02, 0.2, 0.6))])
+
+
 @pytest.mark.parametrize("stalls", STALLS)
-def test_sums_are_golden_whatever_stalls(engine, stalls):
-    masks = np.concatenate([random_masks(TINY, 8, density, seed=i) for i, density in enumerate((0.03, 0.2, 0.6))])
-    work = random_work(TINY, masks, seed=1)
-    busy = simulate(engine, TINY, work, **STALLS[stalls])[1]
-    check(work, TINY)
+def test_sums_are_golden_whatever_stalls(stalls):
+    config = SHAPES["four_slots"]
+    masks = some_masks(config)
+    work = random_work(config, masks, seed=1)
+    busy = simulate("icarus", config, work, **STALLS[stalls])[1]
+    check(work, config)
     assert busy == [masks.sum(), masks.sum()]
+
+
+@pytest.mark.parametrize("stalls", ["none", "all"])
+def test_sums_are_golden_in_myhdl(stalls):
+    work = random_work(TINY, some_masks(TINY, 2), seed=2)
+    simulate("myhdl", TINY, work, **STALLS[stalls])
+    check(work, TINY)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sums_are_golden_for_other_shapes(shape):
+    config = SHAPES[shape]
+    work = random_work(config, some_masks(config), seed=3)
+    simulate("icarus", config, work, **STALLS["none"])
+    check(work, config)
+
+
+def special_masks(config):
+    """Masks that fill queues and memories of single lanes, or leave them empty."""
+    keys = np.arange(config.max_keys)
+    one_lane = [keys % config.lanes == j for j in (0, 1)]
+    single = [keys == key for key in (0, 1, config.max_keys - 1, config.max_keys // 2)]
+    everything, nothing = keys >= 0, keys < 0
+    return np.array([one_lane[0], one_lane[0], one_lane[1], *single, everything, everything, nothing, single[1],
+                     nothing, nothing, one_lane[1], single[2]])  # fmt: skip
+
+
+@pytest.mark.parametrize("slots, stalls", [(2, "none"), (4, "none"), (4, "all")])
+def test_one_key_all_keys_and_one_lanes_keys(slots, stalls):
+    config = TINY.replace(slots=slots)
+    work = random_work(config, special_masks(config), seed=4)
+    simulate("icarus", config, work, **STALLS[stalls])
+    check(work, config)
+
+
+@pytest.mark.parametrize("shift", [0, 13])
+def test_extreme_operands_and_factors(shift):
+    config = SHAPES["four_slots"]
+    work = random_work(config, np.concatenate([special_masks(config)[1:8], some_masks(config, 1)]), 5, True, shift)
+    simulate("icarus", config, work)
+    check(work, config)
+
+
+def test_small_is_golden():
+    masks = np.concatenate([random_masks(SMALL, 8, density, seed=i) for i, density in enumerate((0.02, 0.2))])
+    masks[:, 128:] = False
+    masks[:, 5] |= ~masks.any(axis=1)
+    work = random_work(SMALL, masks, seed=6)
+    simulate("icarus", SMALL, work, **STALLS["none"])
+    check(work, SMALL)
+
+
+def test_bert_is_golden():
+    masks = random_masks(BERT, 8, 0.02, seed=7)
+    work = random_work(BERT, masks, seed=7)
+    simulate("icarus", BERT, work, **STALLS["none"])
+    check(work, BERT)
+
+
+def periods_of_ideal_queues(counts, slots):
+    """Periods that lanes take for queries with `counts` [query, lane] keys: lanes independent, `slots` queries in flight,
+    a value in the period after its query's last score, the drain and the next query in no time."""
+    waiting, flight, period = list(counts), [], 0
+    while waiting or flight:
+        while waiting and len(flight) < slots:
+            keys = waiting.pop(0)
+            flight.append([keys.copy(), keys.copy(), False])
+        for lane in range(counts.shape[1]):
+            for part in (0, 1):
+                query = next((query for query in flight if query[part][lane]), None)
+                if query and (part == 0 or query[2]):
+                    query[part][lane] -= 1
+        for query in flight:
+            query[2] = not query[0].any()
+        while flight and not flight[0][1].any():
+            flight.pop(0)
+        period += 1
+    return period
+
+
+def masks_of_counts(counts, config, seed=0):
+    """Random keys, as many for each query and lane as `counts` says."""
+    generator = np.random.default_rng(seed)
+    masks = np.zeros((len(counts), config.max_keys), dtype=bool)
+    for i, row in enumerate(counts):
+        for j, count in enumerate(row):
+            masks[i, generator.choice(config.lane_keys, count, replace=False) * config.lanes + j] = True
+    return masks
+
+
+@pytest.mark.parametrize("config", [SMALL, SHAPES["four_slots"]], ids=lambda config: config.name)
+def test_lanes_never_wait_within_long_queries(config):
+    counts = np.full((4, config.lanes), 20)
+    work = random_work(config, masks_of_counts(counts, config), seed=8)
+    cycles, busy = simulate("icarus", config, work)
+    check(work, config)
+    # The last query's values come after its scores; five periods: loading, from its last score to its first value, draining.
+    assert cycles <= 2 * config.slot_cycles * (counts.sum(axis=0).max() + counts[-1].max() + 5)
+
+
+@pytest.mark.parametrize("most, queries, efficiency", [(1, 40, 0.75), (5, 40, 0.95), (12, 12, 0.95)])
+def test_short_queries_take_hardly_longer_than_ideal_queues(most, queries, efficiency):
+    """Loading, the way from the last score to the first value, and draining take four periods a query together: that shows
+    where a query has one key a lane, as many queries as slots are in flight, and one leaves every period."""
+    generator = np.random.default_rng(9)
+    counts = generator.integers(0, most + 1, (queries, SMALL.lanes))
+    counts[~counts.any(axis=1), 0] = 1
+    work = random_work(SMALL, masks_of_counts(counts, SMALL), seed=9)
+    cycles, _ = simulate("icarus", SMALL, work)
+    check(work, SMALL)
+    ideal = 2 * SMALL.slot_cycles * periods_of_ideal_queues(counts, SMALL.slots)
+    filling = 6 * SMALL.slot_cycles
+    assert ideal >= efficiency * (cycles - filling)

@@ -1,9 +1,9 @@
 """Rows of sums out of a cluster: added up over the lanes, buffered, sent to the movers."""
 
-from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
+from myhdl import Signal, always, always_comb, block, intbv
 
 from hdl.adder_tree import adder_tree, tree_bits, tree_cycles
-from hdl.banked.interfaces import entry_bits, lane_sum_bits, word_bits
+from hdl.banked.interfaces import entry_bits, lane_sum_bits, side_by_side, word_bits
 from hdl.banked.timing import SUM_STAGE
 from hdl.delay import delayed
 from hdl.fifo import fifo
@@ -90,7 +90,7 @@ def drain(clk, reset, draining, sums_of_lanes, release_row, entry, denominator, 
     raw = [Bits(config.numerator_bits).signal() for _ in range(width)]
     extensions = [_extend(getattr(row_sums, name), number) for name, number in zip(names, numerators)]
     raws = [_bits_of(number, bits) for number, bits in zip(numerators, raw)]
-    packed = ConcatSignal(*reversed(raw))
+    packed = side_by_side(raw)
 
     @always_comb
     def handshake():

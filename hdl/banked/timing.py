@@ -6,8 +6,9 @@ Stages count cycles from that in which a word's address goes to the key memories
     2  Q word or probability is selected
     3  operands; the sums are read
     4  products; the sum so far
-    5  a score's M products added up; the new sum is written
-    6  the score so far
+    5  the new sum is written
+    4 + log2(M)  a score's M products added up (`total_stage`)
+    5 + log2(M)  the score so far
 
 Positions are cycles of a period, 0 ... 2S - 1, and count from the cluster's first cycle of a score phase. A lone key, S = 8, N = 4:
 
@@ -17,7 +18,7 @@ Positions are cycles of a period, 0 ... 2S - 1, and count from the cluster's fir
     maximum                    ..|--|                                         known when the last one of the query is in
     choose                                       |->|...                      `CHOOSE`: N heads, exponentials, back to the lanes
 
-`CHOOSE` is as late as the value phase allows. If S >= N + 8 or so (`bert`), the value phase is a period earlier.
+`CHOOSE` is as late as the value phase allows. If the scan is through by then (`bert`), the value phase is a period earlier.
 """
 
 from golden.config import Config
@@ -55,7 +56,10 @@ def total_stage(config: Config) -> int:
 
 def scan_position(config: Config) -> int:
     """First lane's turn in the scan: the first cycle in which the dot products are complete."""
-    return (config.slot_cycles - 1 + total_stage(config) + 1) % (2 * config.slot_cycles)
+    first = config.slot_cycles - 1 + total_stage(config) + 1
+    # A score phase's records stand still until the end of the next one.
+    assert first + config.lanes - 1 < 3 * config.slot_cycles, "more lanes than two phases have time for"
+    return first % (2 * config.slot_cycles)
 
 
 def choose_position(config: Config) -> int:

@@ -1,9 +1,9 @@
 """A lane's output sums: M of them for each word of the two oldest queries in flight."""
 
-from myhdl import ConcatSignal, Signal, always, always_comb, block, concat, intbv
+from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import clog2
-from hdl.banked.interfaces import SUM_SLOTS, lane_sum_bits, word_bits
+from hdl.banked.interfaces import SUM_SLOTS, lane_sum_bits, side_by_side, word_bits
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 
@@ -97,7 +97,7 @@ def value_sums(clk, reset, control, slot, value_active, products, sums, config):
     bits = lane_sum_bits(config)
     stored = Signal(intbv(0)[config.lane_width * bits :])
     updated = [Signal(intbv(0)[bits:]) for _ in sums]
-    updated_word = ConcatSignal(*reversed(updated))
+    updated_word = side_by_side(updated)
     memory = distributed_ram(clk, write, write_address, updated_word, read_address, stored, depth=depth)
     dimensions = [
         _sum_of_one_dimension(clk, stored((m + 1) * bits, m * bits), present, products[m], sums[m], updated[m])
