@@ -23,7 +23,7 @@ WAIVERS = ROOT / "flows" / "lint.vlt"
 TOPLEVEL = "sanger_testbench"
 _POLL_SECONDS = 0.5
 
-VERILATOR_OPTIONS = ("--timing", "-O3", "--x-assign fast", "--x-initial fast", "--noassert", "-Wno-fatal", "-Wno-lint",
+VERILATOR_OPTIONS = ("--timing", "-O3", "--x-assign fast", "--x-initial fast", "-Wno-fatal", "-Wno-lint",
                      "-Wno-style", "-Wno-TIMESCALEMOD", "-CFLAGS -O2")  # fmt: skip
 IVERILOG_OPTIONS = ("-g2012",)
 

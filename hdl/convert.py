@@ -247,7 +247,12 @@ class _Conversion:
         body = re.sub(r"begin: (\w+)", lambda match: match[0] + "_" * (match[1] in _KEYWORDS), body)
         body = re.sub(r"\[0:(\d+)-1\]", lambda match: f"[0:{int(match[1]) - 1}]", body)
         for array, attribute in self.top.definition.array_attributes.items():
-            body = re.sub(rf"^(?=reg .*\b{array} \[\d+:\d+\];)", f"(* {attribute} *) ", body, flags=re.M)
+            # Zero as in a configured FPGA: what was never written is read, too, if nothing depends on its value.
+            body = re.sub(
+                rf"^(reg .*\b{array} \[0:(\d+)\];)",
+                lambda match: f"(* {attribute} *) {match[1]}\n\ninteger {array}_word;\n"
+                f"initial for ({array}_word = 0; {array}_word <= {match[2]}; {array}_word = {array}_word + 1)"
+                f" {array}[{array}_word] = 0;", body, flags=re.M)
         return self._comment(header) + body.strip() + "\n"
 
     def _comment(self, header):

@@ -44,8 +44,9 @@ module sanger_testbench;
     );
 
     integer script, inputs, expected, outputs, registers;
-    integer stall = 0, seed = 1, limit = 0, got, rows_said;
-    integer beats_out = 0, errors = 0, cycle = 0;
+    integer stall = 0, seed = 1, limit = 0, got;
+    integer in_seed, out_seed;
+    integer beats_out = 0, errors = 0, script_errors = 0, cycle = 0;
     reg input_end = 0;
     reg [8*256-1:0] waves;
 
@@ -53,6 +54,8 @@ module sanger_testbench;
         got = $value$plusargs("stall=%d", stall);
         got = $value$plusargs("seed=%d", seed);
         got = $value$plusargs("limit=%d", limit);
+        in_seed = seed;
+        out_seed = seed + 1;
         if ($value$plusargs("waves=%s", waves)) begin
             $dumpfile(waves);
             $dumpvars(0, sanger_testbench);
@@ -71,7 +74,7 @@ module sanger_testbench;
     reg [STREAM_BITS-1:0] in_data;
     always @(posedge clk) begin
         if (s_axis_tvalid && s_axis_tready) s_axis_tvalid <= 0;
-        if (!reset && !input_end && (!s_axis_tvalid || s_axis_tready) && $unsigned($random(seed)) % 100 >= stall) begin
+        if (!reset && !input_end && (!s_axis_tvalid || s_axis_tready) && $unsigned($random(in_seed)) % 100 >= stall) begin
             if ($fscanf(inputs, "%h %h\n", in_flags, in_data) == 2) begin
                 s_axis_tvalid <= 1;
                 s_axis_tlast <= in_flags[0];
@@ -84,7 +87,7 @@ module sanger_testbench;
     reg [7:0] out_flags;
     reg [STREAM_BITS-1:0] out_data;
     always @(posedge clk) begin
-        m_axis_tready <= $unsigned($random(seed)) % 100 >= stall;
+        m_axis_tready <= $unsigned($random(out_seed)) % 100 >= stall;
         if (m_axis_tvalid && m_axis_tready) begin
             $fwrite(outputs, "%1b%1b %h\n", m_axis_tuser, m_axis_tlast, m_axis_tdata);
             beats_out <= beats_out + 1;
@@ -105,7 +108,7 @@ module sanger_testbench;
         if (limit != 0 && cycle == limit) $fatal(1, "hung: %0d beats out after %0d cycles", beats_out, cycle);
     end
 
-    // The script of register accesses. Signals change after the clock edge, as if they came from a register.
+    // The script of register accesses, at the falling edge: what is seen there holds until the next rising edge.
     reg [7:0] operation;
     reg [31:0] address, data, value;
     reg done = 0;
@@ -113,43 +116,43 @@ module sanger_testbench;
     task write_register(input [31:0] at, input [31:0] word);
         reg address_taken, data_taken;
         begin
-            awaddr <= at[ADDRESS_BITS-1:0];
-            wdata <= word;
-            awvalid <= 1;
-            wvalid <= 1;
-            address_taken = 0;
-            data_taken = 0;
-            while (!(address_taken && data_taken)) begin
-                @(posedge clk);
-                if (awvalid && awready) begin address_taken = 1; awvalid <= 0; end
-                if (wvalid && wready) begin data_taken = 1; wvalid <= 0; end
+            awaddr = at[ADDRESS_BITS-1:0];
+            wdata = word;
+            awvalid = 1;
+            wvalid = 1;
+            while (awvalid || wvalid) begin
+                address_taken = awvalid && awready;
+                data_taken = wvalid && wready;
+                @(negedge clk);
+                if (address_taken) awvalid = 0;
+                if (data_taken) wvalid = 0;
             end
-            while (!bvalid) @(posedge clk);
+            while (!bvalid) @(negedge clk);
             if (bresp != 0) begin
-                errors <= errors + 1;
+                script_errors = script_errors + 1;
                 $display("write of register %h was answered %b", at, bresp);
             end
-            @(posedge clk);
+            @(negedge clk);
         end
     endtask
 
     task read_register(input [31:0] at);
         begin
-            araddr <= at[ADDRESS_BITS-1:0];
-            arvalid <= 1;
-            @(posedge clk);
-            while (!(arvalid && arready)) @(posedge clk);
-            arvalid <= 0;
-            while (!rvalid) @(posedge clk);
+            araddr = at[ADDRESS_BITS-1:0];
+            arvalid = 1;
+            while (!arready) @(negedge clk);
+            @(negedge clk);
+            arvalid = 0;
+            while (!rvalid) @(negedge clk);
             value = rdata;
-            @(posedge clk);
+            @(negedge clk);
         end
     endtask
 
     initial begin
-        repeat (4) @(posedge clk);
-        reset <= 0;
-        @(posedge clk);
+        repeat (4) @(negedge clk);
+        reset = 0;
+        @(negedge clk);
         while (!done) begin
             if ($fscanf(script, "%c %h %h\n", operation, address, data) != 3)
                 $fatal(1, "script.txt ends without the line that ends it");
@@ -163,18 +166,19 @@ module sanger_testbench;
                     read_register(address);
                     $fwrite(registers, "%h %h\n", address, value);
                 end
-                "d": while (beats_out < data) @(posedge clk);
+                "d": while (beats_out < data) @(negedge clk);
                 "e": done = 1;
                 default: $fatal(1, "script.txt has an operation that isn't w, p, r, d or e");
             endcase
         end
         if ($fscanf(expected, "%h %h\n", out_flags, out_data) == 2) begin
-            errors = errors + 1;
+            script_errors = script_errors + 1;
             $display("the core ended after %0d beats, but more were expected", beats_out);
         end
         $fclose(outputs);
         $fclose(registers);
-        if (errors != 0) $fatal(1, "FAIL: %0d differences from the golden model in %0d beats", errors, beats_out);
+        if (errors + script_errors != 0)
+            $fatal(1, "FAIL: %0d differences from the golden model in %0d beats", errors + script_errors, beats_out);
         $display("PASS: %0d beats equal to the golden model's, %0d cycles", beats_out, cycle);
         $finish;
     end
