@@ -2,6 +2,8 @@
 
 from myhdl import Signal, always, always_comb, intbv
 
+from hdl.banked.gather import gather
+from hdl.banked.query_ring import query_ring_writer
 from hdl.corner_turn import corner_turn, key_beats_stream
 from hdl.fifo import register_slice
 from hdl.hierarchy import module
@@ -13,18 +15,20 @@ from hdl.value_sum import ValueSumAdds, value_sum
 
 @module
 def loader(
-    clk, reset, frame, descriptor, rows, head, columns, queries, values, value_sums, block_done, head_done,
+    clk, reset, frame, descriptor, rows, head, keys, queries, values, value_sums, queries_done, head_done,
     head_done_key_set, poison_valid, poison_tag, status, config,
 ):  # fmt: skip
     """Takes one frame for each descriptor and brings its rows where they are needed (docs/architecture.md).
 
-    ``frame`` (AxiStream): a beat a cycle of K and V, a beat in stream_bits / 32 cycles of Q; not ready without a
-    descriptor. ``descriptor``, ``rows``, ``head``: streams. ``columns``, ``queries``, ``values``: write ports that
-    never wait. ``value_sums``: read port, one cycle. ``block_done``, ``head_done`` (with the head's
-    ``head_done_key_set``): one cycle each. ``poison_valid`` (one cycle, with ``poison_tag``) comes before the marker
-    that closes its head. ``status``: ``error_valid`` (one cycle, with ``error_code``), ``keys_valid``, ``busy``.
+    ``frame`` (AxiStream): a beat a cycle of K and V, and of Q (tiled: in stream_bits / 32 cycles); not ready without a
+    descriptor. ``descriptor``, ``rows``, ``head``: streams. ``keys``, ``queries``, ``values``: write ports that
+    never wait (tiled: ``ColumnWrites``, ``QueryWrites``; banked: ``KeyWrites``, ``QueryRingWrites``).
+    ``value_sums``: read port, one cycle. ``queries_done``: the oldest block (banked: group) of queries isn't needed any
+    more; ``head_done`` (with the head's ``head_done_key_set``): one cycle each. ``poison_valid`` (one cycle, with
+    ``poison_tag``) comes before the marker that closes its head. ``status``: ``error_valid`` (one cycle, with ``error_code``), ``keys_valid``, ``busy``.
     The first beat of K is taken two cycles after its descriptor, and comes out at ``rows`` one cycle later.
     """
+    banked = config.array == "banked"
     moves = Moves(config)
     control = loader_control(
         clk, reset, frame, descriptor, head, moves, head_done, head_done_key_set, poison_valid, poison_tag, status,
@@ -58,11 +62,11 @@ def loader(
 
     row_register = register_slice(clk, reset, moving_rows, rows)
 
-    # Keys and values to the column memories.
+    # Keys and values to the array's memories.
     key_beats = key_beats_stream(config)
 
     @always_comb
-    def column_beats():
+    def array_beats():
         key_beats.valid.next = moves.key or moves.value
         key_beats.data.next = data
         key_beats.key.next = moves.row
@@ -71,21 +75,23 @@ def loader(
         key_beats.key_set.next = moves.key_set
         key_beats.value.next = moves.value
 
-    turn = corner_turn(clk, reset, key_beats, columns, moves.columns_busy, config=config)
+    arrange = gather if banked else corner_turn
+    arrangement = arrange(clk, reset, key_beats, keys, moves.keys_busy, config=config)
 
     # Queries to the query memories.
     query_beats = query_beats_stream(config)
     queries_written = Signal(False)
-    head_end = Signal(False)
+    queries_end = Signal(False)  # the next query begins a block (banked: a group)
 
     @always_comb
     def word_beats():
         query_beats.valid.next = moves.query
         query_beats.data.next = data
         query_beats.beat.next = moves.beat
-        head_end.next = moves.marker and moves.head_last
+        queries_end.next = moves.marker and (banked or moves.head_last)
 
-    writer = query_writer(clk, reset, query_beats, queries, head_end, block_done, queries_written, config=config)
+    write_queries = query_ring_writer if banked else query_writer
+    writer = write_queries(clk, reset, query_beats, queries, queries_end, queries_done, queries_written, config=config)
 
     # Values to the normalizer: rows, and their sums.
     adds = ValueSumAdds(config)
@@ -114,6 +120,6 @@ def loader(
         moves.marker_ready.next = queries_written and moving_rows.ready
 
     return (
-        control, beat_data, row_beats, row_register, column_beats, turn, word_beats, writer, value_beats, summands,
-        sums, readiness,
+        control, beat_data, row_beats, row_register, array_beats, arrangement, word_beats, writer, value_beats,
+        summands, sums, readiness,
     )  # fmt: skip

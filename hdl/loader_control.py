@@ -18,7 +18,7 @@ class Moves:
     the frame's; where it belongs: `key_set`, `row` (key; for a query its index in its group), `beat`, `last_beat` (of
     its row), `last_row` (of K, V or Q); of a marker: `count`, `head_last`.
     From the sinks, which mustn't look at the above: `key_ready`, `value_ready`, `query_ready`, `marker_ready`;
-    `columns_busy`: columns of K or V have yet to be written.
+    `keys_busy`: parts of K or V have yet to be written to the array's memories.
     """
 
     def __init__(self, config):
@@ -38,7 +38,7 @@ class Moves:
         self.value_ready = Flag().signal()
         self.query_ready = Flag().signal()
         self.marker_ready = Flag().signal()
-        self.columns_busy = Flag().signal()
+        self.keys_busy = Flag().signal()
 
 
 @module
@@ -270,7 +270,7 @@ def loader_control(
             if head.ready:
                 head.valid.next = False
                 head_sent.next = True
-        elif not head_sent and not moves.columns_busy:
+        elif not head_sent and not moves.keys_busy:
             head.valid.next = True
         if start:
             head.tag.next = tag

@@ -1,7 +1,8 @@
 """The loader: every memory and stream gets what the heads hold, in order, whatever waits and whatever is malformed.
 
 A model of what a sequence of heads must bring (`expect`) is compared with what is recorded at the loader's ports. The
-bench plays the array and the output: it frees blocks and heads late, and checks that nothing in use is overwritten.
+bench plays the array and the output: it frees parts of the ring of queries (blocks, or groups if banked) and heads late,
+and checks that nothing in use is overwritten.
 """
 
 import random
@@ -14,6 +15,8 @@ from myhdl import Signal, always_comb, block, instance, intbv
 
 from golden.config import CONFIGS
 from golden.registers import ErrorCode
+from hdl.banked.keys import KeyWrites
+from hdl.banked.query_ring import QueryRingWrites, index_bits
 from hdl.loader import loader
 from hdl.predictor import head_stream
 from hdl.quantizer import rows_stream
@@ -23,15 +26,33 @@ from hdl.tiled.interfaces import ColumnWrites, QueryWrites
 from hdl.visible_sum import ValueSumsRead, ValueWrites
 from tests.cosimulation import ENGINES, collect, drive, make, run
 from tests.test_corner_turn import column_bytes
+from tests.test_gather import KeyMemory
 
-TINY = CONFIGS["tiny"]
+TINY, BANKED = CONFIGS["tiny"], CONFIGS["tiny_banked"]
 SHAPES = {
+    "small_banked": CONFIGS["small_banked"],
     "one_beat": TINY.replace(stream_bits=128),
     "four_beats": TINY.replace(d=32, rows=4, predict_queries=8),
     "small": CONFIGS["small"],
 }
+ARRAYS = [TINY, BANKED]
 MOST_HEADS = 15
-RING = 4
+
+
+def ring_part(config):
+    """Queries in a part of the ring, and number of parts."""
+    return (config.predict_queries, config.ring_groups) if config.array == "banked" else (config.block_queries, 4)
+
+
+def query_writes(config, part, place, row):
+    """[(PE row, address, bytes)] of a query's row, the query being number `place` in a part of the ring."""
+    if config.array == "banked":
+        size, first = config.stream_bytes, (part << index_bits(config) | place) * config.row_beats
+        pe_row = 0
+    else:
+        size, first = 4, (part * config.slots + place // config.rows) * (config.d // 4)
+        pe_row = place % config.rows
+    return [(pe_row, first + n, row[size * n : size * (n + 1)].tobytes()) for n in range(config.d // size)]
 
 
 # Heads, and what must come of them ------------------------------------------------------------------------------------
@@ -143,18 +164,14 @@ def expect(heads, config):
                 head.q[index], min(came - index * beats_a_row, beats_a_row), index=group, key_set=key_set,
                 **dict(places, query=1),
             )  # fmt: skip
-            place = index % config.block_queries
-            ring_block = (block_number + index // config.block_queries) % RING
-            slot = place // config.rows
-            for word in range(config.d // 4):
-                address = (ring_block * config.slots + slot) * (config.d // 4) + word
-                words.append((place % config.rows, address, row[4 * word : 4 * word + 4].tobytes()))
+            size, parts = ring_part(config)
+            words += query_writes(config, (block_number + index // size) % parts, index % size, row)
             group += 1
             if group == config.predict_queries or index == count - 1:
                 expected.rows.append(dict(marker=1, count=group, head_last=int(index == count - 1), key_set=key_set))
                 expected.queries.append(words)
                 group, words = 0, []
-        block_number += -(-count // config.block_queries)
+        block_number += -(-count // ring_part(config)[0])
         tag = (tag + 1) % 16
     return expected
 
@@ -178,7 +195,11 @@ class Bench:
         self.clk, self.reset, self.extra_reset, reset = (Signal(False) for _ in range(4))
         self.frame, self.descriptor = AxiStream(config.stream_bits), descriptor_stream(config)
         self.rows, self.head = rows_stream(config), head_stream(config)
-        self.columns, self.queries, self.values = ColumnWrites(config), QueryWrites(config), ValueWrites(config)
+        self.banked = config.array == "banked"
+        self.keys, self.queries = (KeyWrites if self.banked else ColumnWrites)(config), (
+            QueryRingWrites if self.banked else QueryWrites
+        )(config)
+        self.values, self.key_memory = ValueWrites(config), KeyMemory(self.keys, config)
         self.sums, self.status = ValueSumsRead(config), CoreStatus()
         self.block_done, self.head_done, self.head_done_key_set = (Signal(False) for _ in range(3))
         self.poison_valid, self.poison_tag = Signal(False), Signal(intbv(0)[4:])
@@ -197,7 +218,7 @@ class Bench:
 
         rows_stall = stall if rows_stall is None else rows_stall
         self.dut = make(
-            engine, loader, self.clk, reset, self.frame, self.descriptor, self.rows, self.head, self.columns,
+            engine, loader, self.clk, reset, self.frame, self.descriptor, self.rows, self.head, self.keys,
             self.queries, self.values, self.sums, self.block_done, self.head_done, self.head_done_key_set,
             self.poison_valid, self.poison_tag, self.status, config=config,
         )  # fmt: skip
@@ -269,7 +290,7 @@ class Bench:
                     self.group_arrives(markers_seen, heads_seen)
                     markers_seen += 1
                     queries_in_block += item["count"]
-                    if queries_in_block == config.block_queries or item["head_last"]:
+                    if queries_in_block == ring_part(config)[0] or item["head_last"]:
                         queries_in_block = 0
                         done_blocks.append(self.cycle + self.block_delay)
                     if item["head_last"]:
@@ -291,23 +312,29 @@ class Bench:
 
     def record(self):
         """Writes and pulses of this cycle."""
-        if self.columns.enable:
-            key_set = int(self.columns.address) >> (len(self.columns.address) - 1)
+        config = self.config
+        if self.keys.enable:
+            key_set = int(self.keys.key_set) if self.banked else int(self.keys.address) >> (len(self.keys.address) - 1)
             self.key_set_is_free(key_set)
-            self.column_writes[key_set].append(
-                (int(self.columns.group), int(self.columns.address), int(self.columns.data))
-            )
+            if not self.banked:
+                self.column_writes[key_set].append(
+                    (int(self.keys.group), int(self.keys.address), int(self.keys.data))
+                )
+        if self.banked:
+            self.key_memory.clock()
         if self.values.enable:
             self.key_set_is_free(int(self.values.address) >> (len(self.values.address) - 1))
             self.value_memory[int(self.values.address)] = int(self.values.data)
         if self.queries.enable:
             address = int(self.queries.address)
-            ring_block = address // self.config.slots // (self.config.d // 4)
+            part_size = config.row_beats << index_bits(config) if self.banked else config.slots * config.d // 4
+            ring_block = address // part_size
             if not self.blocks_open or self.blocks_open[-1] != ring_block:
                 assert ring_block not in self.blocks_open, "a ring block in use is overwritten"
                 self.blocks_open.append(ring_block)
                 self.most_blocks = max(self.most_blocks, len(self.blocks_open))
-            self.query_memory[int(self.queries.row), address] = int(self.queries.data).to_bytes(4, "little")
+            row, size = (0, config.stream_bytes) if self.banked else (int(self.queries.row), 4)
+            self.query_memory[row, address] = int(self.queries.data).to_bytes(size, "little")
         if self.status.error_valid:
             self.errors.append(int(self.status.error_code))
         if self.poison_valid:
@@ -322,7 +349,7 @@ class Bench:
         key_set = message["key_set"]
         self.in_flight.append(key_set)
         self.most_in_flight = max(self.most_in_flight, len(self.in_flight))
-        found = column_bytes(self.column_writes[key_set], self.config)
+        found = self.key_memory.bytes if self.banked else column_bytes(self.column_writes[key_set], self.config)
         for value, rows in ((0, owner.k), (1, owner.v)):
             wrong = [place for place in np.ndindex(*rows.shape) if found.get((key_set, value, *place)) != rows[place]]
             assert not wrong, f"{'KV'[value]} of head {number}: {wrong[:5]}"
@@ -378,10 +405,11 @@ def heads_of(config, *lengths, **more):
 # Heads as they should be --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
 @pytest.mark.parametrize("engine, stall", [("myhdl", 0.3), ("icarus", 0.3), ("icarus", 0)])
-def test_everything_of_heads_back_to_back_arrives(engine, stall):
+def test_everything_of_heads_back_to_back_arrives(config, engine, stall):
     lengths = [(5, 20), (1, 1), (16, 64), (9, 17), (3, -17), (8, 8), (1, 9), (2, -9)]
-    Bench(engine, TINY, heads_of(TINY, *lengths), stall).run()
+    Bench(engine, config, heads_of(config, *lengths), stall).run()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -396,15 +424,17 @@ def test_keys_and_values_take_a_beat_a_cycle():
     assert cycles <= len(heads[0].beats) + TINY.d + 110, "cycles, 40 of them quiet, and those after the last beat"
 
 
-def test_a_ring_block_is_not_written_before_it_is_free():
-    bench = Bench("icarus", TINY, heads_of(TINY, (70, 9), (3, -9), (20, -9)), block_delay=400)
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
+def test_a_ring_block_is_not_written_before_it_is_free(config):
+    bench = Bench("icarus", config, heads_of(config, (70, 9), (3, -9), (20, -9)), block_delay=400)
     bench.run()
-    assert bench.most_blocks == RING
+    assert bench.most_blocks == ring_part(config)[1]
 
 
-def test_a_key_set_is_not_loaded_while_a_head_uses_it():
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
+def test_a_key_set_is_not_loaded_while_a_head_uses_it(config):
     lengths = [(2, 9), (2, 9), (2, -9), (2, 9), (3, 16), (2, -16), (2, -16), (2, 8)]
-    bench = Bench("icarus", TINY, heads_of(TINY, *lengths), head_delay=600)
+    bench = Bench("icarus", config, heads_of(config, *lengths), head_delay=600)
     bench.run()
     assert bench.most_in_flight == 4
 
@@ -438,59 +468,65 @@ K_BEATS = N_K * TINY.row_beats
 FRAME_BEATS = (2 * N_K + N_Q) * TINY.row_beats
 
 
-def test_the_frame_of_a_bad_descriptor_is_drained_and_the_keys_stay():
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
+def test_the_frame_of_a_bad_descriptor_is_drained_and_the_keys_stay(config):
     codes = [ErrorCode.BAD_LENGTH, ErrorCode.BAD_MODE]
-    bad = [Head(TINY, 3, 5, seed=3, bad=code) for code in codes]
-    bench = with_good_heads_around("icarus", TINY, [[bad[0], Head(TINY, 2, 16, seed=4, alone=True)], [bad[1]]])
+    bad = [Head(config, 3, 5, seed=3, bad=code) for code in codes]
+    bench = with_good_heads_around("icarus", config, [[bad[0], Head(config, 2, 16, seed=4, alone=True)], [bad[1]]])
     assert bench.errors == codes
 
 
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
 @pytest.mark.parametrize("engine", ENGINES)
-def test_tlast_in_keys_or_values_drops_the_head_and_its_keys(engine):
+def test_tlast_in_keys_or_values_drops_the_head_and_its_keys(config, engine):
     ends = [0, 1, 4, K_BEATS - 1, K_BEATS, K_BEATS + 5, 2 * K_BEATS - 2, 2 * K_BEATS - 1]
-    orphan = Head(TINY, 2, N_K, seed=5, alone=True)
-    wrong = [[Head(TINY, N_Q, N_K, seed=4, end=end), orphan] for end in ends]
-    bench = with_good_heads_around(engine, TINY, wrong)
+    orphan = Head(config, 2, N_K, seed=5, alone=True)
+    wrong = [[Head(config, N_Q, N_K, seed=4, end=end), orphan] for end in ends]
+    bench = with_good_heads_around(engine, config, wrong)
     assert bench.errors == [ErrorCode.EARLY_TLAST, ErrorCode.NO_KEYS] * len(ends)
     assert len(bench.received_heads) == 1 + len(ends) and not bench.poison
 
 
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
 @pytest.mark.parametrize("engine, alone", [("icarus", False), ("icarus", True), ("myhdl", True)])
-def test_tlast_in_queries_closes_and_poisons_the_head(engine, alone):
-    ends = [*range(9), N_Q * TINY.row_beats - 2]
+def test_tlast_in_queries_closes_and_poisons_the_head(config, engine, alone):
+    ends = [*range(9), N_Q * config.row_beats - 2]
     wrong = []
     for end in ends:
-        keys = [Head(TINY, 1, N_K, seed=6)] if alone else []
+        keys = [Head(config, 1, N_K, seed=6)] if alone else []
         end = end if alone else end + 2 * K_BEATS
-        after = Head(TINY, 2, N_K, seed=5, alone=True)
-        wrong.append([*keys, Head(TINY, N_Q, N_K, seed=4, end=end, alone=alone), after])
-    bench = with_good_heads_around(engine, TINY, wrong)
+        after = Head(config, 2, N_K, seed=5, alone=True)
+        wrong.append([*keys, Head(config, N_Q, N_K, seed=4, end=end, alone=alone), after])
+    bench = with_good_heads_around(engine, config, wrong)
     assert bench.errors == [ErrorCode.EARLY_TLAST] * len(ends)
     assert len(bench.poison) == len(ends)
 
 
-def test_a_frame_that_goes_on_poisons_the_head_and_is_drained():
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
+def test_a_frame_that_goes_on_poisons_the_head_and_is_drained(config):
     extras = [1, 2, 30]
-    wrong = [[Head(TINY, N_Q, N_K, seed=4, end=FRAME_BEATS - 1 + extra)] for extra in extras]
-    bench = with_good_heads_around("icarus", TINY, wrong)
+    wrong = [[Head(config, N_Q, N_K, seed=4, end=FRAME_BEATS - 1 + extra)] for extra in extras]
+    bench = with_good_heads_around("icarus", config, wrong)
     assert bench.errors == [ErrorCode.LATE_TLAST] * len(extras)
     assert len(bench.poison) == len(extras)
 
 
-def test_queries_alone_need_keys_and_name_as_many_as_there_are():
-    bench = Bench("icarus", TINY, heads_of(TINY, (3, -5), (2, 8), (3, -8), (3, -5), (3, -8)))
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
+def test_queries_alone_need_keys_and_name_as_many_as_there_are(config):
+    bench = Bench("icarus", config, heads_of(config, (3, -5), (2, 8), (3, -8), (3, -5), (3, -8)))
     bench.run()
     assert bench.errors == [ErrorCode.NO_KEYS, ErrorCode.BAD_LENGTH]
 
 
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
 @pytest.mark.parametrize("seed", range(3))
-def test_random_heads_some_of_them_malformed(seed):
+def test_random_heads_some_of_them_malformed(config, seed):
     generator = random.Random(seed)
     heads, n_k = [], 8
     for number in range(25):
         alone = number > 0 and generator.random() < 0.4
         n_q, n_k = generator.randint(1, 20), n_k if alone else generator.choice([1, 7, 8, 9, 16, 25] if number else [8])
-        head = Head(TINY, n_q, n_k, seed=30 * seed + number, alone=alone)
+        head = Head(config, n_q, n_k, seed=30 * seed + number, alone=alone)
         if number and generator.random() < 0.4:
             head.end = generator.randrange(len(head.beats) + 5)
         if generator.random() < 0.1:
@@ -498,15 +534,16 @@ def test_random_heads_some_of_them_malformed(seed):
         heads.append(head)
     stall = generator.choice([0, 0.1, 0.4])
     Bench(
-        "icarus", TINY, heads, stall, block_delay=generator.choice([1, 50, 200]), head_delay=generator.choice([1, 300])
+        "icarus", config, heads, stall, block_delay=generator.choice([1, 50, 200]), head_delay=generator.choice([1, 300])
     ).run(40000)
 
 
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
 @pytest.mark.parametrize("beats", [9, K_BEATS + 3, 2 * K_BEATS + 3])
-def test_the_first_head_after_a_reset_is_right(beats):
+def test_the_first_head_after_a_reset_is_right(config, beats):
     """Reset with a head half loaded."""
-    abandoned, head = Head(TINY, N_Q, N_K, seed=8), Head(TINY, 3, 20, seed=9)
-    bench = Bench("icarus", TINY, [head])
+    abandoned, head = Head(config, N_Q, N_K, seed=8), Head(config, 3, 20, seed=9)
+    bench = Bench("icarus", config, [head])
     clk, frame, descriptor = bench.clk, bench.frame, bench.descriptor
 
     @instance
