@@ -37,15 +37,14 @@ def rows_in_order(clk, reset, status, records, work, group, config):
     transferred in the same cycle.
     """
     entry = Signal(modbv(0)[entry_bits(config) :])
-    fresh = Signal(False)  # what the memories give belongs to the entry
-    occupied = Signal(False)
+    occupied = Signal(False)  # a query waits to be sent; the memories follow the entry meanwhile
     load, sent = Signal(False), Signal(False)
 
     @always_comb
     def addresses():
         status.entry.next = entry
         records.entry.next = entry
-        load.next = status.complete and fresh and not occupied
+        load.next = status.complete and not occupied
 
     @always_comb
     def taken():
@@ -63,10 +62,8 @@ def rows_in_order(clk, reset, status, records, work, group, config):
     def control():
         if reset:
             entry.next = 0
-            fresh.next = False
             occupied.next = False
         else:
-            fresh.next = not load
             if load:
                 entry.next = entry + 1
                 occupied.next = True
