@@ -93,8 +93,8 @@ def expected_blocks(heads, config):
 class Surroundings:
     """Predictor, comparator, array and normalizer around the bitmaps."""
 
-    def __init__(self, heads, config, stall, seed):
-        self.heads, self.config, self.stall = heads, config, stall
+    def __init__(self, heads, config, stall, seed, drain_cycles=0):
+        self.heads, self.config, self.stall, self.drain_cycles = heads, config, stall, drain_cycles
         self.random = random.Random(seed)
         self.groups = GroupStarts(config)
         self.bits = [bits_stream(config) for _ in range(config.softmax_lanes)]
@@ -202,6 +202,8 @@ class Surroundings:
                 if all(len(self.received[row]) >= through[row] for row in range(self.config.rows)):
                     while self.random.random() < self.stall:
                         yield clk.posedge
+                    for _ in range(self.drain_cycles):
+                        yield clk.posedge
                     for slot in range(self.config.slots):
                         records.address.next = (number % RING_BLOCKS) * self.config.slots + slot
                         yield clk.posedge
@@ -245,9 +247,9 @@ class Surroundings:
                             assert of_rows[row] == (head.visible[query], head.kept[query])
 
 
-def run_heads(engine, config, heads, stall=0.0, seed=0, max_cycles=40000):
+def run_heads(engine, config, heads, stall=0.0, seed=0, max_cycles=40000, drain_cycles=0):
     clk, reset = Signal(False), Signal(False)
-    surroundings = Surroundings(heads, config, stall, seed)
+    surroundings = Surroundings(heads, config, stall, seed, drain_cycles)
     cycles = run(clk, reset, surroundings.instances(clk, engine, reset), surroundings.done, max_cycles)
     surroundings.check()
     return cycles
@@ -287,3 +289,10 @@ def test_keys_of_one_class_alone_and_full_masks():
     skewed, full = (random_head(TINY, n, 12, 64, False, 1, generator) for n in range(2))
     skewed.mask &= np.arange(64) % TINY.lanes == 3
     run_heads("icarus", TINY, [skewed, full, skewed])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_records_stay_until_a_slow_normalizer_has_drained_them(engine):
+    generator = np.random.default_rng(6)
+    heads = [random_head(TINY, n, 1 + n % 5, 1 + 11 * n % 64, False, 0.5, generator) for n in range(10)]
+    run_heads(engine, TINY, heads, drain_cycles=300)
