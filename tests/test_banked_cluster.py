@@ -339,7 +339,7 @@ def test_lanes_never_wait_within_long_queries(config):
     assert cycles <= 2 * config.slot_cycles * (counts.sum(axis=0).max() + counts[-1].max() + 5)
 
 
-@pytest.mark.parametrize("most, queries, efficiency", [(1, 40, 0.75), (5, 40, 0.95), (12, 12, 0.95)])
+@pytest.mark.parametrize("most, queries, efficiency", [(1, 40, 0.72), (5, 32, 0.92), (12, 10, 0.95)])
 def test_short_queries_take_hardly_longer_than_ideal_queues(most, queries, efficiency):
     """Loading, the way from the last score to the first value, and draining take four periods a query together: that shows
     where a query has one key a lane, as many queries as slots are in flight, and one leaves every period."""

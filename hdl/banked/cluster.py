@@ -49,18 +49,19 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     draining = Signal(False)
     timing = phases(clk, reset, score_phase, word, draining, control, scan, choose, config)
 
-    open_, loadable, loaded, row_done, packing_set, packable, packed, finished, oldest_done = (
-        Signal(False) for _ in range(9)
+    open_, loadable, loaded, row_done, packing_set, packable, packed, finished, drainable, drained = (
+        Signal(False) for _ in range(10)
     )
-    opening, loading, packing, oldest, factor_slot = (Signal(intbv(0)[slot_bits(config) :]) for _ in range(5))
-    oldest_entry = Signal(intbv(0)[entry_bits(config) :])
+    opening, loading, packing, factor_slot = (Signal(intbv(0)[slot_bits(config) :]) for _ in range(4))
+    drain_sum = Signal(intbv(0)[sum_slot_bits:])
+    drain_entry = Signal(intbv(0)[entry_bits(config) :])
     usable = Signal(intbv(0)[config.slots :])
     counted, scored_event, taken_event, release, powered = (
         CountEvent(config), Event(config), Event(config), Event(config), Event(config)
     )  # fmt: skip
     ring = slots(
         clk, reset, queries, open_, opening, loading, loadable, loaded, row_done, packing, packing_set, packable, packed,
-        counted, finished, scored_event, taken_event, usable, oldest_done, oldest, oldest_entry, release, room, config,
+        counted, finished, scored_event, taken_event, usable, release, drainable, drained, drain_sum, drain_entry, room, config,
     )  # fmt: skip
 
     write = RowWrite(config)
@@ -102,31 +103,30 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     choice = choice_of_scores(
         clk, reset, choose, head, usable, maximum, taken, chosen_here, chosen, power_here, power, powered, config
     )  # fmt: skip
-    query_denominators = denominators(clk, reset, powered, power, oldest, denominator, release, config)
+    query_denominators = denominators(clk, reset, powered, power, drain_sum, denominator, drained, config)
 
     @always_comb
     def choices():
-        taken_event.active.next = chosen.active
-        taken_event.slot.next = chosen.slot
+        taken_event.active.next = taken
+        taken_event.slot.next = head.slot
 
     has_room = Signal(False)
 
     @always_comb
-    def drain_of_oldest():
-        release.active.next = control.to_score and oldest_done and has_room
-        release.slot.next = oldest
+    def start_of_drain():
+        drained.next = control.to_score and drainable and has_room
 
     @always(clk.posedge)
     def drain_phase():
-        if release.active:
-            control.drain_sum.next = oldest[sum_slot_bits:]
+        if drained:
+            control.drain_sum.next = drain_sum
         if reset:
             draining.next = False
         elif control.to_score or control.to_value:
-            draining.next = release.active
+            draining.next = drained
 
     row_buffer = drain(
-        clk, reset, draining, lane_sums, release.active, oldest_entry, denominator, has_room, sums, config
+        clk, reset, draining, lane_sums, drained, drain_entry, denominator, has_room, sums, config
     )  # fmt: skip
 
     active_bits = ConcatSignal(*reversed(actives))
@@ -142,5 +142,5 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
 
     return (
         timing, ring, rows, index_packer, lane_array, query_factors, scores, query_maxima, memory, choice,
-        query_denominators, choices, drain_of_oldest, drain_phase, row_buffer, utilisation,
+        query_denominators, choices, start_of_drain, drain_phase, row_buffer, utilisation,
     )  # fmt: skip

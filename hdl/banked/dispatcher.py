@@ -1,6 +1,6 @@
 """The dispatcher: takes queries in order, and gives each, with its row and its bitmap, to a cluster that is free."""
 
-from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
+from myhdl import ConcatSignal, Signal, always, always_comb, block, concat, intbv, modbv
 
 from golden.config import clog2
 from hdl.banked.bitmaps import WORD_CYCLES
@@ -248,7 +248,7 @@ def row_sender(clk, reset, writes, dispatch, compared, busy, ends, room, rows, c
         elif beat == last_beat:
             busy.next = False
         if dispatch.active:
-            row.next = (compared.group << len(compared.index)) | compared.index
+            row.next = concat(compared.group, compared.index)
             cluster.next = dispatch.cluster
             beat.next = 0
         elif beat != last_beat:

@@ -32,13 +32,13 @@ def _bits_of(number, bits):
 
 
 @module
-def drain(clk, reset, draining, sums_of_lanes, release_row, entry, denominator, has_room, sums, config):
+def drain(clk, reset, draining, sums_of_lanes, start, entry, denominator, has_room, sums, config):
     """The row buffer, filled by the score phases that drain.
 
     Args:
         draining: stage 0 of the phase: high in all its cycles.
         sums_of_lanes: signed, [lane][dimension], stage 4.
-        release_row: in the cycle before such a phase; entry, denominator: of its row, at the same time.
+        start: in the cycle before such a phase; entry, denominator: of its row, at the same time.
         has_room: for a row.
         sums: `sums_stream`.
     """
@@ -66,8 +66,8 @@ def drain(clk, reset, draining, sums_of_lanes, release_row, entry, denominator, 
     row_buffer = fifo(clk, reset, row, row_out, depth=BUFFERED_ROWS)
 
     @always_comb
-    def row_of_release():
-        row.valid.next = release_row
+    def row_that_starts():
+        row.valid.next = start
         row.entry.next = entry
         row.denominator.next = denominator
 
@@ -77,9 +77,9 @@ def drain(clk, reset, draining, sums_of_lanes, release_row, entry, denominator, 
             assert not (totals.valid and not totals.ready), "the row buffer has no room for a row that comes"
         if reset:
             rows.next = 0
-        elif release_row and not row_sent:
+        elif start and not row_sent:
             rows.next = rows + 1
-        elif row_sent and not release_row:
+        elif row_sent and not start:
             rows.next = rows - 1
 
     @always_comb
@@ -120,6 +120,6 @@ def drain(clk, reset, draining, sums_of_lanes, release_row, entry, denominator, 
                 word.next = word + 1
 
     return (
-        trees, in_step, buffer, row_buffer, row_of_release, buffered_rows, room, extensions, raws, handshake, outputs,
+        trees, in_step, buffer, row_buffer, row_that_starts, buffered_rows, room, extensions, raws, handshake, outputs,
         word_of_row,
     )  # fmt: skip

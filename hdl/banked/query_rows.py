@@ -14,7 +14,7 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
     Args:
         row: `row_stream`.
         slot, enable: of the row that comes next; whether it may.
-        loaded: the beat that completes the row is being written: no more than `stream_bytes` / M cycles.
+        loaded: the row is being written, and all of its beats are here: it will be complete before anybody can read it.
         row_done: its last word is.
         write: `RowWrite`, a cycle later.
     """
@@ -22,19 +22,27 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
     bits = config.lane_width * OPERAND_BITS
     last_part, last_word = words - 1, config.slot_cycles - 1
     last_beat_word = config.slot_cycles - words
+    beat_word_before = max(0, last_beat_word - words)
 
     waiting, shifting = (Signal(intbv(0)[config.stream_bits :]) for _ in range(2))
     waits, shifts = Signal(False), Signal(False)  # there is a beat
     word = Signal(intbv(0)[word_bits(config) :])
-    step, load = Signal(False), Signal(False)
+    step, load, complete, was_complete = (Signal(False) for _ in range(4))
 
     @always_comb
     def progress():
         row.ready.next = not waits
         step.next = shifts and enable
         load.next = not shifts or (enable and (word & last_part) == last_part)
-        loaded.next = shifts and enable and word == last_beat_word
         row_done.next = shifts and enable and word == last_word
+
+    @always_comb
+    def beats_here():
+        complete.next = word >= last_beat_word or (waits and word >= beat_word_before)
+
+    @always_comb
+    def row_loaded():
+        loaded.next = shifts and enable and complete and not was_complete
 
     @always(clk.posedge)
     def beats():
@@ -69,6 +77,13 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
                 word.next = word + 1
 
     @always(clk.posedge)
+    def completion():
+        if reset or (step and word == last_word):
+            was_complete.next = False
+        elif step:
+            was_complete.next = complete
+
+    @always(clk.posedge)
     def write_register():
         write.address.next = concat(slot, word)
         write.data.next = shifting[bits:]
@@ -77,7 +92,7 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
         else:
             write.enable.next = step
 
-    return progress, beats, occupancy, count, write_register
+    return progress, beats_here, row_loaded, beats, occupancy, count, completion, write_register
 
 
 @module

@@ -3,7 +3,7 @@
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import FACTOR_SHIFT_BITS, MANTISSA_BITS, SCORE_FRACTION, clog2
-from hdl.banked.interfaces import ScoreRecord, address_bits, dot_signal, probability_signal, slot_bits
+from hdl.banked.interfaces import SUM_SLOTS, ScoreRecord, address_bits, dot_signal, probability_signal, slot_bits
 from hdl.banked.timing import CHOSEN_CYCLES, POWER_CYCLES, SCORED_CYCLES
 from hdl.delay import delayed
 from hdl.exp2 import probability
@@ -278,25 +278,29 @@ def choice_of_scores(
 
 
 @module
-def denominators(clk, reset, powered, power, slot, denominator, release, config):
-    """Sum of the probabilities of each query.
+def denominators(clk, reset, powered, power, drain_sum, denominator, drained, config):
+    """Sum of the probabilities of each of the SUM_SLOTS oldest queries.
 
     Args:
         powered, power: a probability, and its query.
-        slot, denominator: a query's sum, read in a cycle without a probability; 0 if it has none.
-        release: `Event`: the slot's query is through.
+        drain_sum, denominator: a query's sum, read in a cycle without a probability; 0 if it has none.
+        drained: the query is through.
     """
-    entries = 1 << slot_bits(config)
-    started, released, powered_bit = (Signal(intbv(0)[config.slots :]) for _ in range(3))
+    index_bits = clog2(SUM_SLOTS)
+    started, drained_bit, powered_bit = (Signal(intbv(0)[SUM_SLOTS:]) for _ in range(3))
     stored, updated = Bits(config.denominator_bits).signal(), Bits(config.denominator_bits).signal()
-    address = Signal(intbv(0)[slot_bits(config) :])
+    address, powered_sum = (Signal(intbv(0)[index_bits:]) for _ in range(2))
+
+    @always_comb
+    def sum_of_slot():
+        powered_sum.next = powered.slot[index_bits:]
 
     @always_comb
     def address_of_sum():
         if powered.active:
-            address.next = powered.slot
+            address.next = powered_sum
         else:
-            address.next = slot
+            address.next = drain_sum
 
     @always_comb
     def sum_so_far():
@@ -309,18 +313,20 @@ def denominators(clk, reset, powered, power, slot, denominator, release, config)
     def update():
         updated.next = denominator + power
 
-    released_bit = bit_of(release.active, release.slot, released)
-    powered_slot_bit = bit_of(powered.active, powered.slot, powered_bit)
+    drained_sum_bit = bit_of(drained, drain_sum, drained_bit)
+    powered_sum_bit = bit_of(powered.active, powered_sum, powered_bit)
 
     @always(clk.posedge)
     def queries_with_sums():
         if reset:
             started.next = 0
         else:
-            started.next = (started & ~released) | powered_bit
+            started.next = (started & ~drained_bit) | powered_bit
 
-    memory = distributed_ram(clk, powered.active, powered.slot, updated, address, stored, depth=entries)
-    return address_of_sum, sum_so_far, update, released_bit, powered_slot_bit, queries_with_sums, memory
+    memory = distributed_ram(clk, powered.active, powered_sum, updated, address, stored, depth=SUM_SLOTS)
+    return (
+        sum_of_slot, address_of_sum, sum_so_far, update, drained_sum_bit, powered_sum_bit, queries_with_sums, memory,
+    )  # fmt: skip
 
 
 @module

@@ -1,7 +1,8 @@
 """The queries in flight in a cluster: which slot is free, filled, known, done.
 
 Slots form a ring. A slot's way: header taken (`opening`) - Q row loaded (`loading`) - bitmap packed (`packing`) - all
-scores made (known) - all values added (done) - drained (`oldest`). Queries leave in the order in which they came.
+scores made (known) - all values chosen (done): then it is free again (`release`), and only its sums remain, until they
+drain. Queries are released and drained in the order in which they came.
 """
 
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
@@ -69,7 +70,7 @@ def _slot_counters(clk, reset, number, counted, finished, scored, taken, release
 @module
 def slots(
     clk, reset, queries, open_, opening, loading, loadable, loaded, row_done, packing, packing_set, packable, packed,
-    counted, finished, scored, taken, usable, oldest_done, oldest, oldest_entry, release, room, config,
+    counted, finished, scored, taken, usable, release, drainable, drained, drain_sum, drain_entry, room, config,
 ):  # fmt: skip
     """Ring of the queries in flight.
 
@@ -81,9 +82,10 @@ def slots(
         packed: its last word is taken.
         counted, finished: keys pushed (`CountEvent`), with the last of a query.
         scored, taken: `Event`: a score is in its memory and in the maximum; a score is chosen for its value.
-        usable: bit for each slot: all scores are there, and it is one of the SUM_SLOTS oldest.
-        oldest_done, oldest, oldest_entry: the query that drains next: whether it is done, its slot, its ring entry.
-        release: `Event`: it drains, and its slot is free again.
+        usable: bit for each slot: all scores are there, and there are sums for its values.
+        release: `Event`: all its values are chosen; the slot is free again.
+        drainable, drain_sum, drain_entry: a released query has its sums there, which are complete at the end of the value
+            phase; its ring entry. drained: they are read.
         room: number of free slots.
     """
     pointer_bits = clog2(config.slots)
@@ -92,10 +94,14 @@ def slots(
     ring_size = config.slots
     assert ring_size >= SUM_SLOTS
 
-    open_pointer, load_pointer, ready_pointer, pack_pointer, oldest_pointer = (
-        Signal(modbv(0)[pointer_bits + 1 :]) for _ in range(5)
+    open_pointer, load_pointer, ready_pointer, pack_pointer, oldest_pointer, drain_pointer = (
+        Signal(modbv(0)[pointer_bits + 1 :]) for _ in range(6)
     )
     window = Signal(intbv(0)[ring_size:])
+    oldest = Signal(intbv(0)[width:])
+    opening_entry, draining_entry = (Signal(intbv(0)[pointer_bits + 1 :]) for _ in range(2))
+    released_sums = Signal(intbv(0, min=0, max=SUM_SLOTS + 1))  # of queries that have no slot any more
+    sum_bits = clog2(SUM_SLOTS)
     in_flight = Signal(intbv(0, min=0, max=ring_size + 1))
     key_sets = Signal(intbv(0)[entries:])
     knowns, dones = [Signal(False) for _ in range(ring_size)], [Signal(False) for _ in range(ring_size)]
@@ -115,6 +121,8 @@ def slots(
             ready_pointer.next = 0
             pack_pointer.next = 0
             oldest_pointer.next = 0
+            drain_pointer.next = 0
+            released_sums.next = 0
             in_flight.next = 0
         else:
             if open_:
@@ -127,6 +135,12 @@ def slots(
                 pack_pointer.next = pack_pointer + 1
             if release.active:
                 oldest_pointer.next = oldest_pointer + 1
+            if drained:
+                drain_pointer.next = drain_pointer + 1
+            if release.active and not drained:
+                released_sums.next = released_sums + 1
+            elif drained and not release.active:
+                released_sums.next = released_sums - 1
             if open_ and not release.active:
                 in_flight.next = in_flight + 1
             elif release.active and not open_:
@@ -138,6 +152,10 @@ def slots(
         loading.next = load_pointer[pointer_bits:]
         packing.next = pack_pointer[pointer_bits:]
         oldest.next = oldest_pointer[pointer_bits:]
+        opening_entry.next = open_pointer
+        draining_entry.next = drain_pointer
+        drain_sum.next = drain_pointer[sum_bits:]
+        drainable.next = released_sums != 0
         loadable.next = open_pointer != load_pointer
         packable.next = ready_pointer != pack_pointer
 
@@ -145,7 +163,8 @@ def slots(
     def window_of_sums():
         window.next = 0
         for age in range(SUM_SLOTS):
-            window.next[(oldest + age) % ring_size] = 1
+            if released_sums + age < SUM_SLOTS:
+                window.next[(oldest + age) % ring_size] = 1
 
     @always(clk.posedge)
     def set_of_slot():
@@ -156,9 +175,12 @@ def slots(
     def flags():
         packing_set.next = key_sets[packing]
         usable.next = known_bits & window
-        oldest_done.next = done_bits[oldest]
+        release.active.next = done_bits[oldest] and released_sums != SUM_SLOTS
+        release.slot.next = oldest
 
-    entry_of_slot = distributed_ram(clk, open_, opening, queries.entry, oldest, oldest_entry, depth=entries)
+    entry_of_slot = distributed_ram(
+        clk, open_, opening_entry, queries.entry, draining_entry, drain_entry, depth=2 * entries
+    )  # fmt: skip
     counters = [
         _slot_counters(
             clk, reset, number, counted, finished, scored, taken, release, knowns[number], dones[number],

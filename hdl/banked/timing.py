@@ -16,9 +16,9 @@ Positions are cycles of a period, 0 ... 2S - 1, and count from the cluster's fir
              |score   |        |        |        |        |value   |drain   |
     scan               ....|->|                                               `SCAN`: N dots through the scaler (6 cycles), to the score memory
     maximum                    ..|--|                                         known when the last one of the query is in
-    choose                                       |->|...                      `CHOOSE`: N heads, exponentials, back to the lanes
+    choose                                  |->|...                           `CHOOSE`: N heads, exponentials, back to the lanes
 
-`CHOOSE` is as late as the value phase allows. If the scan is through by then (`bert`), the value phase is a period earlier.
+With more cycles a phase (`bert`), the query is known before the choice for the next value phase, which is a period earlier then.
 """
 
 from golden.config import Config
@@ -39,6 +39,9 @@ SUM_WRITE_STAGE = SUM_STAGE + 1
 SCORED_CYCLES = 1 + SCALER_CYCLES
 """From a lane's turn in the scan to its score."""
 
+KNOWN_CYCLES = 3
+"""From a query's last score to the cycle in which it is known: rounded up, in the maximum, known."""
+
 HEAD_CYCLES = 2
 """From a lane's turn in the choice to the head of its score memory (block RAM, register)."""
 
@@ -54,21 +57,32 @@ def total_stage(config: Config) -> int:
     return PRODUCT_STAGE + tree_cycles(config.lane_width)
 
 
-def scan_position(config: Config) -> int:
+def _first_scan(config):
     """First lane's turn in the scan: the first cycle in which the dot products are complete."""
-    first = config.slot_cycles - 1 + total_stage(config) + 1
+    return config.slot_cycles + total_stage(config)
+
+
+def scan_position(config: Config) -> int:
+    """First lane's turn in the scan."""
+    first, last_cycle = _first_scan(config), 3 * config.slot_cycles - 1
     # A score phase's records stand still until the end of the next one.
-    assert first + config.lanes - 1 < 3 * config.slot_cycles, "more lanes than two phases have time for"
+    assert first + config.lanes - 1 <= last_cycle, "more lanes than two phases have time for"
     return first % (2 * config.slot_cycles)
 
 
 def choose_position(config: Config) -> int:
-    """First lane's turn in the choice: the last lane's record reaches it in the last cycle of the score phase.
+    """First lane's turn in the choice: as soon as the last lane's score may have made a query known, or later.
 
-    (Its probability then reaches it in the last cycle before stage 2 of the value phase's first word, or earlier.)
+    At the latest, the last lane's record reaches it in the last cycle of the score phase (and its probability before stage
+    2 of the value phase's first word). At the earliest, the first lane's probability reaches it in stage 2 of the last word
+    of the value phase before.
     """
+    period = 2 * config.slot_cycles
     latest = config.slot_cycles - 1 - (config.lanes - 1) - (CHOSEN_CYCLES + 1)
+    earliest = SELECT_STAGE - 1 - POWER_CYCLES
     assert latest + (config.lanes - 1) + POWER_CYCLES + 1 <= config.slot_cycles + SELECT_STAGE
-    # A lane's probability isn't replaced before stage 2 of the value phase's last word (position 1).
-    assert latest + POWER_CYCLES + 1 >= SELECT_STAGE, "more lanes than cycles of a phase"
-    return latest % (2 * config.slot_cycles)
+    assert earliest <= latest, "more lanes than cycles of a phase"
+    useful = _first_scan(config) + (config.lanes - 1) + SCORED_CYCLES + KNOWN_CYCLES - HEAD_CYCLES
+    while useful > latest:
+        useful -= period
+    return max(earliest, useful) % period

@@ -1,0 +1,75 @@
+"""The banked array: key memories, and clusters that work on their queries (golden twin: golden/banked.py)."""
+
+from myhdl import Signal, always, always_comb, block, intbv
+
+from hdl.banked.cluster import cluster
+from hdl.banked.interfaces import KeyPort, word_bits
+from hdl.banked.keys import keys, scores_in_even_phases
+from hdl.hierarchy import module
+
+
+@block
+def _score_phase(odd_phase, even, score_phase):
+    """Whether a cluster that makes scores in even (else: odd) phases makes scores in this one."""
+
+    @always_comb
+    def compare():
+        score_phase.next = odd_phase != even
+
+    return compare
+
+
+@module
+def banked_array(clk, reset, key_writes, queries, rows, words, sums, round_tick, config):
+    """H clusters, and the copies of the keys that they share. In a round each lane can make a score and add a value.
+
+    Args:
+        key_writes: `KeyWrites`.
+        queries, rows, words: lists of streams, one each a cluster: `queries_stream`, `row_stream`, `words_stream`.
+        sums: list of `sums_stream`, one a cluster; a query's row leaves some time after its last word came.
+        round_tick: pulse, 2 * slot_cycles cycles have gone by in which at first a query was in a cluster.
+    """
+    clusters = range(config.rows)
+    last_word = config.slot_cycles - 1
+    slots = config.slots
+
+    odd_phase, round_end, occupied = Signal(False), Signal(False), Signal(False)
+    word = Signal(intbv(0)[word_bits(config) :])
+    score_phases = {even: Signal(False) for even in (True, False)}
+    ports = [[KeyPort(config) for _ in range(config.lanes)] for _ in clusters]
+    rooms = [Signal(intbv(0, min=0, max=config.slots + 1)) for _ in clusters]
+    busy_lanes = [Signal(intbv(0, min=0, max=config.lanes + 1)) for _ in clusters]
+    number_of_clusters = config.rows
+
+    @always(clk.posedge)
+    def phase_counter():
+        if reset:
+            word.next = 0
+            odd_phase.next = False
+        elif word == last_word:
+            word.next = 0
+            odd_phase.next = not odd_phase
+        else:
+            word.next = word + 1
+
+    phases = [_score_phase(odd_phase, even, score_phase) for even, score_phase in score_phases.items()]
+    memories = keys(clk, key_writes, odd_phase, ports, config)
+    array = [
+        cluster(
+            clk, reset, score_phases[scores_in_even_phases(c, config)], word, queries[c], rows[c], words[c], ports[c],
+            sums[c], rooms[c], busy_lanes[c], config,
+        )
+        for c in clusters
+    ]  # fmt: skip
+
+    @always(clk.posedge)
+    def rounds():
+        in_flight = False
+        for c in range(number_of_clusters):
+            if rooms[c] != slots:
+                in_flight = True
+        round_end.next = odd_phase and word == last_word
+        occupied.next = in_flight
+        round_tick.next = round_end and occupied and not reset
+
+    return phase_counter, phases, memories, array, rounds
