@@ -6,13 +6,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from edalize.flows.sim import Sim
 
 from flows import stimulus, verilog
 from flows.heads import InputError
+from flows.run import Run, SimulationError
 from golden.config import Config
 
 ENGINES = ("golden", "myhdl", "icarus", "verilator")
@@ -26,23 +26,6 @@ _POLL_SECONDS = 0.5
 VERILATOR_OPTIONS = ("--timing", "-O3", "--x-assign fast", "--x-initial fast", "-Wno-fatal", "-Wno-lint",
                      "-Wno-style", "-Wno-TIMESCALEMOD", "-CFLAGS -O2")  # fmt: skip
 IVERILOG_OPTIONS = ("-g2012",)
-
-
-class SimulationError(RuntimeError):
-    """A simulator failed or hung; the message names the log that says why."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What an engine brought back.
-
-    Attributes:
-        beats: of the output stream.
-        counters: the core's own, by name (cycles, rounds, kept, slots, heads, error).
-    """
-
-    beats: list
-    counters: dict
 
 
 def play(
@@ -61,7 +44,7 @@ def play(
         SimulationError: the simulator failed, or the core hung.
     """
     if engine == "myhdl":
-        from flows import myhdl_engine
+        from flows import myhdl_engine  # MyHDL takes a second to import: only when needed
 
         return myhdl_engine.play(config, played, waves, stall, seed, limit, progress)
     return _play_verilog(engine, config, played, waves, stall, seed, limit, progress)

@@ -7,6 +7,7 @@ from pathlib import Path
 from myhdl import Signal, Simulation, StopSimulation, always, block, delay, instance, traceSignals
 
 from flows import stimulus
+from flows.run import Run, SimulationError
 from golden.config import Config
 from hdl.core import core, ports
 
@@ -17,10 +18,8 @@ _PROGRESS_CYCLES = 500
 def play(
     config: Config, played: stimulus.Stimulus, waves: Path | None, stall: int, seed: int, limit: int | None,
     progress: Callable[[int], None],
-) -> "engines.Run":  # fmt: skip  # noqa: F821
+) -> Run:  # fmt: skip
     """See ``flows.engines.play``."""
-    from flows import engines
-
     clk, reset, s_axis, m_axis, s_axil = ports(config)
     noise = random.Random(seed)
     beats, log, cycle = [], {}, [0]
@@ -42,7 +41,7 @@ def play(
             if cycle[0] % _PROGRESS_CYCLES == 0:
                 progress(len(beats))
             if limit is not None and cycle[0] > limit:
-                raise engines.SimulationError(f"hung: {len(beats)} beats out after {cycle[0]} cycles")
+                raise SimulationError(f"hung: {len(beats)} beats out after {cycle[0]} cycles")
 
         @instance
         def source():
@@ -128,4 +127,4 @@ def play(
         simulation.run(quiet=1)
     finally:
         simulation.quit()
-    return engines.Run(beats, stimulus.counters(log))
+    return Run(beats, stimulus.counters(log))

@@ -1,0 +1,20 @@
+"""What a run on an engine gives."""
+
+from dataclasses import dataclass
+
+
+class SimulationError(RuntimeError):
+    """A simulator failed or hung; the message names the log that says why."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an engine brought back.
+
+    Attributes:
+        beats: of the output stream.
+        counters: the core's own, by name (cycles, rounds, kept, slots, heads, error).
+    """
+
+    beats: list
+    counters: dict
