@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _simulate(options, config):
-    from flows.engines import SimulationError
+    from flows.run import SimulationError
     from flows.simulate import simulate
 
     try:

@@ -28,7 +28,7 @@ def simulate(
 
     Raises:
         InputError: bad input; nothing has been written then.
-        engines.SimulationError: the simulator failed.
+        SimulationError: the simulator failed.
     """
     started = time.monotonic()
     for target in (out, report_path, waves):
@@ -90,7 +90,7 @@ def simulate(
 
 def _limit(results, config, stall):
     """Cycles after which a run counts as hung."""
-    rounds = sum(result.rounds + result.output.shape[0] for result in results)
+    rounds = sum((result.rounds or 0) + result.output.shape[0] for result in results)
     return (_LEAST_LIMIT + _CYCLES_PER_ROUND_LIMIT * config.round_cycles * rounds) * 100 // max(100 - stall, 1)
 
 
