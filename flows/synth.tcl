@@ -1,0 +1,41 @@
+# Yosys' part of synthesis, for edalize (its yosys_template). It adds to edalize's own script:
+# - the core's rules: no latches, no memory dissolved into flip-flops, no combinational loops;
+# - `ram_style` is ignored for iCE40, which has no distributed RAM;
+# - the netlist appears under its name only when it is complete, so that an interrupted run can go on.
+
+yosys -import
+source edalize_yosys_procs.tcl
+
+verilog_defaults -push
+verilog_defaults -add -defer
+set_defines
+set_incdirs
+read_files
+set_params
+verilog_defaults -pop
+
+# edalize's procedure `synth` holds one command: synth_<family> <options> -top $top
+set command [string trim [info body synth]]
+
+proc run {steps} {
+    global command top
+    eval "$command -run $steps"
+}
+
+hierarchy -check -top $top
+if {[string match "synth_ice40*" $command]} {
+    setattr -unset ram_style
+}
+run begin:map_ffram
+
+# What is a memory here becomes flip-flops (ROMs become logic, as they should).
+tee -q -o dissolved_memories.txt select -list t:\$mem_v2 r:WR_PORTS>0 %i
+tee -q -o latches.txt select -list t:\$dlatch t:\$adlatch t:\$dlatchsr t:\$sr t:\$_DLATCH_*
+select -assert-none t:\$mem_v2 r:WR_PORTS>0 %i
+select -assert-none t:\$dlatch t:\$adlatch t:\$dlatchsr t:\$sr t:\$_DLATCH_*
+
+run map_ffram:
+check -assert
+
+write_json $name.json.part
+file rename -force $name.json.part $name.json
