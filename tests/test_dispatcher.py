@@ -30,7 +30,7 @@ HEAD_FIELDS = ("mantissa", "shift", "key_set", "tag", "causal", "n_k", "n_q")
 class Bench:
     """Everything around the dispatcher. `slow`: cycles that a cluster takes for a query; `stall`: of its inputs."""
 
-    def __init__(self, engine, config, heads, stall=0.0, slow=(0, 40), free_stall=0.0, seed=1):
+    def __init__(self, engine, config, heads, stall=0.0, slow=(0, 40), free_stall=0.0, row_stall=None, seed=1):
         self.config, self.stall, self.slow, self.free_stall = config, stall, slow, free_stall
         self.random = random.Random(seed)
         self.queries = [(head, n) for head in heads for n in range(len(head.mask))]
@@ -78,7 +78,10 @@ class Bench:
             self.ring(), self.offers(), self.word_memory(), self.normalizer(),
             drive(self.clk, self.heads, head_items, stall, seed=seed),
             [self.cluster(c) for c in clusters],
-            [collect(self.clk, s, r, None, stall, seed=n) for n, (s, r) in enumerate(zip(self.row_streams, self.beats))],
+            [
+                collect(self.clk, s, r, None, stall if row_stall is None else row_stall, seed=n)
+                for n, (s, r) in enumerate(zip(self.row_streams, self.beats))
+            ],
             [collect(self.clk, s, r, None, stall, seed=n) for n, (s, r) in enumerate(zip(self.word_streams, self.words))],
         ]  # fmt: skip
 
@@ -255,6 +258,11 @@ class Bench:
 @pytest.mark.parametrize("stall, free_stall, slow", [(0, 0, (0, 0)), (0.5, 0, (0, 40)), (0, 0.95, (20, 20)), (0.2, 0, (50, 90))])
 def test_queries_reach_clusters_whole_and_in_order(engine, stall, free_stall, slow):
     Bench(engine, TINY, heads_of_all_kinds(TINY, 8), stall, slow, free_stall).run()
+
+
+def test_rows_that_are_not_taken_stop_the_dispatcher():
+    config = SHAPES["lanes"].replace(output_ring=32)
+    Bench("icarus", config, heads_of_all_kinds(config, 5), row_stall=0.95).run()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
