@@ -99,11 +99,14 @@ def column_writes(head, key_set, config):
 
 
 def query_writes(head, start, ring, config):
-    for place, query in enumerate(head.q[start : start + config.block_queries].astype(np.int64) & 255):
+    """Those that the array reads last come first, so that nothing but `block_done` protects them."""
+    queries = head.q[start : start + config.block_queries].astype(np.int64) & 255
+    slots = max(2, config.slots)  # a signal has at least one bit
+    for place, query in reversed(list(enumerate(queries))):
         slot, row = divmod(place, config.rows)
         for word in range(config.d // 4):
             data = sum(int(x) << (8 * i) for i, x in enumerate(query[4 * word : 4 * word + 4]))
-            yield dict(row=row, address=((ring * config.slots) + slot) * (config.d // 4) + word, data=data)
+            yield dict(row=row, address=(ring * slots + slot) * (config.d // 4) + word, data=data)
 
 
 class Bench:
@@ -112,12 +115,15 @@ class Bench:
     Args:
         preload: everything is in the memories and queues before the first block's message is sent.
         late_work, late_drain: probability that a work item, or an answer of the normalizer, is late in a cycle.
+        drain_delay: cycles that the normalizer lets pass before it reads a block's sums.
+        end_delays: cycles that each block's last end mark of row 0 comes late; then heads come one by one.
     """
 
-    def __init__(self, config, heads, late_work=0.0, late_drain=0.0, preload=False, seed=1):
+    def __init__(self, config, heads, late_work=0.0, late_drain=0.0, drain_delay=0, end_delays=None, preload=False, seed=1):
         self.config, self.heads, self.preload = config, heads, preload
-        self.late_work, self.late_drain = late_work, late_drain
+        self.late_work, self.late_drain, self.drain_delay = late_work, late_drain, drain_delay
         self.random = random.Random(seed)
+        self.end_delays = end_delays
         self.clk, self.reset = Signal(False), Signal(False)
         self.columns, self.queries, self.sums = ColumnWrites(config), QueryWrites(config), SumsRead(config)
         self.work = [work_items_stream(config) for _ in range(config.rows)]
@@ -160,7 +166,7 @@ class Bench:
             for b, (h, start) in enumerate(self.block_list):
                 head = self.heads[h]
                 if start == 0:
-                    while self.heads_read < h - 1:
+                    while self.heads_read < (h if self.end_delays else h - 1):
                         yield self.clk.posedge
                     yield from write(self.columns, column_writes(head, h % 2, self.config))
                 while self.done < b - 3:
@@ -168,7 +174,10 @@ class Bench:
                 yield from write(self.queries, query_writes(head, start, b % 4, self.config))
                 tiles = -(-head.mask.shape[1] // self.config.tile_keys)
                 message = dict(self.message(b), tiles=tiles, mantissa=head.mantissa, shift=head.shift)
-                for queue, items in zip(self.queues, work_of_block(head, start, tiles, self.config)):
+                work = work_of_block(head, start, tiles, self.config)
+                if self.end_delays:
+                    work[0][-1]["wait"] = self.end_delays[b]
+                for queue, items in zip(self.queues, work):
                     queue.extend(items)
                 (later if self.preload else self.messages).append(message)
             yield self.clk.posedge
@@ -190,6 +199,9 @@ class Bench:
                         getattr(stream, name).next = generator.getrandbits(fields[name].width)
                     yield self.clk.posedge
                 item = queue.popleft()
+                for _ in range(item.get("wait", 0)):
+                    stream.valid.next = False
+                    yield self.clk.posedge
                 stream.valid.next = True
                 for name in fields:
                     getattr(stream, name).next = item.get(name, 0)
@@ -214,8 +226,11 @@ class Bench:
                         break
                 self.drains.ready.next = False
                 self.received.append({name: int(getattr(self.drains, name)) for name in self.drains.fields})
+                for _ in range(self.drain_delay):
+                    yield self.clk.posedge
                 h, start = self.block_list[b]
-                reads = deque((slot, group, t) for slot in range(config.slots) for group in range(groups)
+                # Slots that the array writes last come first, so that nothing but the message protects them.
+                reads = deque((slot, group, t) for slot in reversed(range(config.slots)) for group in range(groups)
                               for t in range(config.d))  # fmt: skip
                 answers = deque([None, None])
                 while reads or any(answers):
@@ -308,6 +323,27 @@ def test_late_neighbours_change_nothing_but_the_time(engine):
     Bench(TINY, some_heads(TINY, seed=4)[:3], late_work=0.97, late_drain=0.9).run(engine).check()
 
 
+def test_queries_stay_until_they_are_read():
+    """Blocks of few rounds, so that the loader waits for the array and replaces a block as soon as it may."""
+    head = random_head(np.random.default_rng(7), TINY, 7 * TINY.block_queries, TINY.tile_keys, density=0.1)
+    Bench(TINY, [head]).run("myhdl").check()
+
+
+def test_sums_stay_until_they_are_read():
+    """The normalizer takes longer for a block than the array."""
+    head = random_head(np.random.default_rng(8), TINY, 3 * TINY.block_queries, TINY.tile_keys, density=0.1)
+    Bench(TINY, [head], drain_delay=800).run("myhdl").check()
+
+
+def test_a_block_may_end_in_any_cycle_around_its_last_sum():
+    """The end mark comes before, with and after the last write; nothing else is there to make the array go on."""
+    timing, generator = Timing(TINY), np.random.default_rng(9)
+    last_sum = 4 * TINY.d - 1 + timing.sum_write
+    delays = range(last_sum - 8, last_sum + 4)
+    heads = [random_head(generator, TINY, 1, 1) for _ in delays]
+    Bench(TINY, heads, end_delays=delays).run("myhdl", max_cycles=5000).check()
+
+
 def test_rounds_follow_one_another_without_a_gap_across_tiles_blocks_and_heads():
     """With work always there, a round begins every 2d cycles."""
     generator = np.random.default_rng(5)
@@ -330,6 +366,11 @@ def test_empty_tiles_cost_no_round():
 def test_a_configuration_whose_exponentials_do_not_hide_is_refused():
     with pytest.raises(ConfigError, match="too few cycles"):
         Timing(CONFIGS["small"].replace(name="short", d=16))
+
+
+def test_a_lane_with_an_odd_number_of_inputs_is_refused():
+    with pytest.raises(ConfigError, match="must be even"):
+        Timing(TINY.replace(name="odd", lanes=16, span=1, d=32))
 
 
 @pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.array == "tiled"])

@@ -12,6 +12,7 @@ from hdl.hierarchy import module
 from hdl.tiled.interfaces import QUERY_WORD_BYTES, RING_BITS
 from hdl.tiled.pipeline import count_burst, delay_flag, delay_number
 from hdl.tiled.timing import COLUMNS, EXPONENT_CYCLES, OPERANDS, PRODUCT, SCALER_CYCLES, WORD_REGISTER, Timing
+from hdl.tiled.work import address_bits
 
 IN_FLIGHT_BITS = 2  # rounds between begin and last sum: in SDDMM, before SpMM, in SpMM's pipeline
 UNDRAINED_BLOCKS = 2  # the sums of so many blocks are kept
@@ -21,8 +22,8 @@ class Issue:
     """Between the halves of the control.
 
     Attributes:
-        ready: the heads of the queues are a round of the tile below; stays until `begin`.
-        begin: that round begins. taken: its work items are taken in this cycle.
+        ready: the heads of the queues are a round of the tile below; stays until it begins.
+        begin: that round begins.
         key_set, tile, number, mantissa, shift: of the round; number is the block's, modulo 4.
         scoring: an SDDMM phase is under way. written: the last sum of a round is written.
     """
@@ -30,9 +31,8 @@ class Issue:
     def __init__(self, config: Config):
         self.ready = Signal(False)
         self.begin = Signal(False)
-        self.taken = Signal(False)
         self.key_set = Signal(False)
-        self.tile = Signal(intbv(0)[max(1, clog2(config.max_tiles)) :])
+        self.tile = Signal(intbv(0)[address_bits(config.max_tiles) :])
         self.number = Signal(intbv(0)[RING_BITS:])
         self.mantissa = Signal(intbv(0)[MANTISSA_BITS:])
         self.shift = Signal(intbv(0)[FACTOR_SHIFT_BITS:])
@@ -56,7 +56,6 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
 
     all_shown, all_ended = Signal(False), Signal(False)
     ended = Signal(False)  # all rows show end marks of this tile
-    taking = Signal(False)  # a round has begun, its items are still at the heads
     occupied = Signal(False)  # a block is in `block`
     block = blocks.like()
     block_word = Signal(intbv(0)[len(pack(blocks)) :])
@@ -92,9 +91,10 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
         advance.next = ended and not (last_tile and draining)
         block_end.next = ended and last_tile and not draining
 
+    # A round's items stay at the heads for three cycles after it has begun; nothing begins so soon.
     @always(clk.posedge)
     def what_can_begin():
-        if reset or issue.begin or taking or advance or not occupied:
+        if reset or advance or not occupied:
             issue.ready.next = False
             ended.next = False
         else:
@@ -102,19 +102,13 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
             ended.next = all_shown and all_ended
 
     @always(clk.posedge)
-    def progress():
+    def block_occupancy():
         if reset:
-            taking.next = False
             occupied.next = False
-        else:
-            if issue.begin:
-                taking.next = True
-            elif issue.taken:
-                taking.next = False
-            if load:
-                occupied.next = True
-            elif block_end:
-                occupied.next = False
+        elif load:
+            occupied.next = True
+        elif block_end:
+            occupied.next = False
 
     pack_blocks = pack(blocks)
 
@@ -203,7 +197,7 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
     unpack_drain = unpack(drain_word, drains)
 
     return (
-        heads_of_queues, handshakes, tile_end, what_can_begin, progress, block_register, unpack_block, round_of_block,
+        heads_of_queues, handshakes, tile_end, what_can_begin, block_occupancy, block_register, unpack_block, round_of_block,
         queries_released, rounds_in_flight, blocks_undrained, drain, rounds_before_drain, drain_message, unpack_drain,
     )  # fmt: skip
 
@@ -224,6 +218,7 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
     timing = Timing(config)
     d, period = config.d, 2 * config.d
     dimension_bits, byte_bits = clog2(d), clog2(QUERY_WORD_BYTES)
+    value_bit = dimension_bits + clog2(config.max_tiles)  # of the address
     last_score, last_value = d - 1, period - 1
     take_at, swap_at, scale_at = COLUMNS - 2, d + COLUMNS - 2, timing.scale - 2
     exponent_at = (timing.exponents - 2) % period
@@ -240,6 +235,7 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
     scoring, valuing, is_value, starting, writing_last = (Signal(False) for _ in range(5))
     read_soon = Signal(False)
     exponent_start, scored_start, pushed_start = Signal(False), Signal(False), Signal(False)
+    dimension = Signal(intbv(0)[dimension_bits:])
     dimensions = [Signal(intbv(0)[dimension_bits:]) for _ in range(timing.sum_write)]
 
     @always_comb
@@ -288,8 +284,11 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
 
     @always_comb
     def addresses():
-        read_address.next = concat(key_set, count[dimension_bits], tile, count[dimension_bits:])
-        control.dimension.next = count[dimension_bits:]
+        read_address.next = (
+            (concat(key_set, count[dimension_bits]) << value_bit) | (tile << dimension_bits) | count[dimension_bits:]
+        )
+        dimension.next = count[dimension_bits:]
+        control.word.next = count[dimension_bits:byte_bits]
 
     @always_comb
     def phases():
@@ -307,10 +306,6 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
         control.scale.next = pending and count == scale_at
         exponent_start.next = pending and count == exponent_at
 
-    @always_comb
-    def items_taken():
-        issue.taken.next = control.take
-
     stages = [
         delay_flag(clk, reset, is_value, control.value, COLUMNS),
         delay_flag(clk, reset, scoring, control.accumulate, PRODUCT),
@@ -319,7 +314,7 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
         delay_flag(clk, reset, read_soon, control.read, 1),
         delay_flag(clk, reset, control.read, control.write, timing.sum_write - timing.sum_read),
         delay_flag(clk, reset, writing_last, issue.written, timing.sum_write),
-        delay_number(clk, control.dimension, dimensions),
+        delay_number(clk, dimension, dimensions),
     ]
 
     @always(clk.posedge)
@@ -345,6 +340,6 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
     ]
 
     return (
-        beginning, period_count, round_registers, addresses, phases, strobes, items_taken, stages, grant,
-        dimensions_of_stages, bursts,
+        beginning, period_count, round_registers, addresses, phases, strobes, stages, grant, dimensions_of_stages,
+        bursts,
     )  # fmt: skip

@@ -122,7 +122,7 @@ class RowControl:
         advance: end-of-tile marks go.
         swap: cycle 2 of the SpMM phase: the lanes return to the inputs of the round before.
         ring: ring block of the round in SDDMM.
-        dimension: stage 0. byte: the same in stage 2, place in its word.
+        word: stage 0, word of the query that holds the dimension. byte: stage 2, the dimension's place in it.
         value: stage 3, operand A is the probability.
         clear: stage 4 of the first element. accumulate: stage 5, a product belongs to a score.
         read, read_dimension, write, write_dimension: sums, stages `sum_read` and `sum_write`.
@@ -139,7 +139,7 @@ class RowControl:
         self.advance = Signal(False)
         self.swap = Signal(False)
         self.ring = Signal(intbv(0)[RING_BITS:])
-        self.dimension = Signal(intbv(0)[dimension_bits:])
+        self.word = Signal(intbv(0)[dimension_bits - clog2(QUERY_WORD_BYTES) :])
         self.byte = Signal(intbv(0)[clog2(QUERY_WORD_BYTES) :])
         self.value = Signal(False)
         self.clear = Signal(False)

@@ -14,8 +14,9 @@ A round's way through a row (d = 32, N = 16; stages and cycles from `hdl.tiled.t
     lanes' probabilities                |------|=========|  shifted in; SpMM's operands
     sums                                        |--------->
 
-The budget, which `Timing` checks: N + 13 cycles from the last product to the maximum, N + 4 to the last probability,
-within the 2d + 3 cycles between a round's last operand and the first one of its SpMM.
+The budget, which `Timing` checks, in cycles from the round's first address: all dot products are there at d + 5, the new
+maximum at d + N + 13, and the first probability can go into a lane 5 cycles later, but no earlier than at 2d + 4; the last one
+must be there at 3d + 3, when SpMM needs its operands. So N is at most d / 2 or a little more: d = 16 takes N = 8.
 """
 
 from myhdl import Signal, always, always_comb, block, concat, intbv
@@ -44,8 +45,6 @@ from hdl.tiled.sums import denominators, numerators
 def query_elements(clk, queries, control, slot, element, config):
     """The row's query memory: one element a cycle, from stage 0 (address) to stage 3 (`element`)."""
     depth = 1 << query_address_bits(config)
-    place_bits = clog2(QUERY_WORD_BYTES)
-    dimension_bits = clog2(config.d)
 
     read_address = Signal(intbv(0)[query_address_bits(config) :])
     word = Signal(intbv(0)[QUERY_WORD_BYTES * OPERAND_BITS :])
@@ -53,7 +52,7 @@ def query_elements(clk, queries, control, slot, element, config):
 
     @always_comb
     def address():
-        read_address.next = concat(control.ring, slot, control.dimension[dimension_bits:place_bits])
+        read_address.next = concat(control.ring, slot, control.word)
 
     memory = ram(clk, queries.enable, queries.address, queries.data, read_address, word, depth=depth)
     registers = operand_registers(clk, word, elements)

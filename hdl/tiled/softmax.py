@@ -99,7 +99,7 @@ def running_maximum(clk, control, score, valid, record, maximum, rescale, config
     below_one = (1 << SCORE_FRACTION) - 1
     rescale_bits = len(rescale)
     most = (1 << rescale_bits) - 1
-    entries = 2 * config.slots
+    entries = 1 << len(record.address)
 
     peak = score_signal(config)
     found = Signal(False)

@@ -41,8 +41,8 @@ def numerators(clk, control, products, record, rescale, drain_address, numerator
         drain_address: {block parity, slot, dimension}, read in cycles in which `control.read` is low.
         numerator: the sum at the address of two cycles before, signed, 11 fraction bits.
     """
-    depth = 2 * config.slots * config.d
     address_bits = len(drain_address)
+    depth = 1 << address_bits
 
     total = Signed(len(products[0]) + clog2(len(products))).signal()
     read_address = Signal(intbv(0)[address_bits:])
@@ -92,7 +92,7 @@ def denominators(clk, control, power, record, rescale, drain_query, denominator,
         denominator: of the query of two cycles before, unsigned, 11 fraction bits.
     """
     pushed = control.pushed
-    depth = 2 * config.slots
+    depth = 1 << len(drain_query)
 
     round_sum = Bits(config.probability_bits + clog2(config.lanes)).signal()
     stored, rescaled, updated, drained, drained_before = (Bits(config.denominator_bits).signal() for _ in range(5))

@@ -46,13 +46,18 @@ class Timing:
     """The schedule of one configuration; cycles count from a round's first address.
 
     Raises:
-        ConfigError: maximum and exponentials of a round take longer than the multipliers' other work hides.
+        ConfigError: maximum and exponentials of a round take longer than the multipliers' other work hides; or a lane has
+            an odd number of inputs, which its multiplexer of pairs can't have.
     """
 
     config: Config
 
     def __post_init__(self):
         config = self.config
+        if config.lane_inputs % 2:
+            raise ConfigError(
+                f"configuration {config.name!r}: span * tile_keys / lanes is {config.lane_inputs}, but must be even"
+            )
         if self.probabilities + config.lanes > 3 * config.d + OPERANDS - 1:
             raise ConfigError(
                 f"configuration {config.name!r}: d is {config.d}, which is too few cycles a phase for"
