@@ -132,7 +132,7 @@ def bitmap_words(clk, reset, row, job, write, words, busy, config):
         if job.start:
             begun.next = 0
         elif enable and word_valid and word_seen and not word_end and word != 0:
-            begun.next[word_slot] = True
+            begun.next = begun | (1 << word_slot)
 
     @always(clk.posedge)
     def occupied():
