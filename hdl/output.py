@@ -54,8 +54,13 @@ def output(
         head.ready.next = send or discard
         frame.tvalid.next = offered
         stall_out.next = offered and not frame.tready
-        set_tag.next = poison_valid << poison_tag
-        clear_tag.next = (head.valid and head.head_last and (send or discard)) << head.tag
+        # 0 << tag would be unknown in Verilog while the tag is
+        set_tag.next = 0
+        if poison_valid:
+            set_tag.next = 1 << poison_tag
+        clear_tag.next = 0
+        if head.valid and head.head_last and (send or discard):
+            clear_tag.next = 1 << head.tag
 
     @always(clk.posedge)
     def state():
