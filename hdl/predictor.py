@@ -64,9 +64,14 @@ def score_passes(clk, reset, begun, mantissa, results, scoring, valid, last, con
     def place():
         if reset:
             scoring.number.next = 0
+            scoring.select.next = 1
             scoring.chunk.next = 0
         elif valid:
             scoring.number.next = (scoring.number + 1) % PASSES
+            if scoring.number == PASSES - 1:
+                scoring.select.next = 1
+            else:
+                scoring.select.next = scoring.select << 1
             if chunk_ends:
                 if results.group_last:
                     scoring.chunk.next = 0

@@ -7,6 +7,7 @@ from hdl.delay import delayed
 from hdl.hierarchy import module
 
 _LEVELS_A_STAGE = 2  # of adders between registers
+_TABLE_BITS = 3  # largest magnitudes whose products come from a table
 
 
 def cell_cycles(config):
@@ -14,37 +15,69 @@ def cell_cycles(config):
     return 2 + -(-clog2(config.predict_width) // _LEVELS_A_STAGE)
 
 
+@block
+def _product_from_table(clk, index, product, bits):
+    """``index``: the signs differ, and two magnitudes of ``bits``. For few bits this is smaller than adders."""
+    table = tuple(
+        ((place >> bits) % (1 << bits) * (place % (1 << bits))) ^ ((place >> 2 * bits) * ((2 << 2 * bits) - 1))
+        for place in range(2 << 2 * bits)
+    )
+
+    @always(clk.posedge)
+    def lookup():
+        product.next = table[index]
+
+    return lookup
+
+
+@block
+def _product_from_adders(clk, index, product, bits):
+    """The same: AND-ed magnitudes, summed row by row in full adders."""
+
+    @always(clk.posedge)
+    def multiply():
+        magnitude = intbv(0)[2 * bits + 1 :]
+        partial = False
+        unequal = False
+        carry = False
+        magnitude[:] = 0
+        for j in range(bits):
+            carry = False
+            for i in range(bits):
+                partial = index[bits + i] and index[j]
+                unequal = magnitude[i + j] ^ partial
+                magnitude[i + j] = unequal ^ carry
+                if not unequal:
+                    carry = partial
+            magnitude[j + bits] = carry
+        if index[2 * bits]:
+            product.next = ~magnitude
+        else:
+            product.next = magnitude
+
+    return multiply
+
+
 @module
 def level_product(clk, query_level, key_level, product, negative):
     """``product + negative`` (two's complement) is the product of two levels in sign and magnitude; one cycle.
 
-    The sum of AND-ed magnitudes is written out in full adders: a carry chain for these few bits, or a DSP block, would
-    be a waste.
+    Neither a DSP block nor a carry chain: for these few bits, both would be a waste.
     """
-    MAGNITUDE = len(query_level) - 1  # bits; also the place of the sign
+    bits = len(query_level) - 1  # of a magnitude; also the place of the sign
+    unlike = Signal(False)
+    index = ConcatSignal(unlike, query_level(bits, 0), key_level(bits, 0))
+
+    @always_comb
+    def signs():
+        unlike.next = query_level[bits] != key_level[bits]
 
     @always(clk.posedge)
-    def multiply():
-        magnitude = intbv(0)[2 * MAGNITUDE + 1 :]
-        partial = False
-        previous = False
-        carry = False
-        magnitude[:] = 0
-        for j in range(MAGNITUDE):
-            carry = False
-            for i in range(MAGNITUDE):
-                partial = query_level[i] and key_level[j]
-                previous = magnitude[i + j]
-                magnitude[i + j] = previous ^ partial ^ carry
-                carry = (previous and partial) or (carry and (previous or partial))
-            magnitude[j + MAGNITUDE] = carry
-        if query_level[MAGNITUDE] != key_level[MAGNITUDE]:
-            product.next = ~magnitude
-        else:
-            product.next = magnitude
-        negative.next = query_level[MAGNITUDE] != key_level[MAGNITUDE]
+    def pending():
+        negative.next = unlike
 
-    return multiply
+    multiply = _product_from_table if bits <= _TABLE_BITS else _product_from_adders
+    return signs, pending, multiply(clk, index, product, bits)
 
 
 @block
@@ -70,7 +103,7 @@ def _add(left, right, carry, total):
 def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
     """Dot product of one query and one key, predict_width dimensions a cycle; latency ``cell_cycles``.
 
-    ``clear``: what these operands add up to is not kept; ``capture``: it goes to ``dot`` (signed). Both come one cycle
+    ``clear``: what these operands add up to is not kept; ``capture``: it goes to ``dot`` (two's complement). Both come one cycle
     before the end of the latency, with the sum that they are for. Negative numbers are ones' complements with a carry
     pending, until an adder has one to spare.
     """
@@ -118,7 +151,7 @@ def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
     @always(clk.posedge)
     def result():
         if capture:
-            dot.next = total.signed()
+            dot.next = total
 
     return parts, wrap, accumulate, result
 
@@ -126,14 +159,13 @@ def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
 class Dots:
     """Dot products of a chunk and the exponents of their rows; constant until the next chunk's are there.
 
-    ``dots``: query * predict_keys + key. ``ready`` is high in the first cycle of new ones. ``group_last``:
+    ``dots``: query * predict_keys + key, two's complement. ``ready`` is high in the first cycle of new ones. ``group_last``:
     the chunk is the last of its group.
     """
 
     def __init__(self, config):
-        bound = 1 << (config.predicted_dot_bits - 1)
         cells = config.predict_queries * config.predict_keys
-        self.dots = [Signal(intbv(0, min=-bound, max=bound)) for _ in range(cells)]
+        self.dots = [Signal(intbv(0)[config.predicted_dot_bits :]) for _ in range(cells)]
         self.query_exponents = [Signal(intbv(0)[config.exponent_bits :]) for _ in range(config.predict_queries)]
         self.key_exponents = [Signal(intbv(0)[config.exponent_bits :]) for _ in range(config.predict_keys)]
         self.ready = Signal(False)

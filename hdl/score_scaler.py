@@ -8,24 +8,26 @@ from hdl.delay import delayed
 from hdl.hierarchy import module
 
 SCALER_CYCLES = 6
-"""From a pass to its scores: select, partial products, product, coarse shift, fine shift, round."""
+"""From a pass to its scores: select, partial products, product, fine shift, coarse shift, round."""
 
 LOWEST, HIGHEST = -(1 << (PREDICTED_BITS - 1)), (1 << (PREDICTED_BITS - 1)) - 1
-_FINE_BITS = 3  # of a shift; the coarse shift is a multiple of 8
+_FINE_BITS = 3  # of a shift; the coarse shift is by multiples of 8
 
 
 class ScorePass:
     """The scores of one query a lane against one chunk.
 
     Attributes:
-        number: which of the lane's queries.
+        number: which of the lane's queries; ``select``: the same, one bit each.
         chunk: of the keys.
         mantissa, shift: of the head's factor; the mantissa as the predictor has it, 8 ... 15.
         causal, last_visible: last key that the first query of the group sees, the others one more each if causal.
     """
 
     def __init__(self, config):
-        self.number = Signal(intbv(0, min=0, max=max(2, config.predict_queries // config.softmax_lanes)))
+        passes = config.predict_queries // config.softmax_lanes
+        self.number = Signal(intbv(0, min=0, max=max(2, passes)))
+        self.select = Signal(intbv(1)[passes:])
         self.chunk = Signal(intbv(0)[max(1, clog2(config.max_chunks)) :])
         self.mantissa = Signal(intbv(0)[PREDICTED_MANTISSA_BITS:])
         self.shift = Signal(intbv(0)[FACTOR_SHIFT_BITS:])
@@ -43,11 +45,31 @@ def signed_signal(bits):
 
 
 @block
+def _select(clk, candidates, one_hot, selected):
+    """``selected`` is the candidate whose bit is set: with one bit each, a third fewer look-up tables than with a number."""
+    CANDIDATES, BITS = len(candidates), len(selected)
+
+    @always(clk.posedge)
+    def select():
+        either = intbv(0)[BITS:]
+        either[:] = 0
+        for i in range(CANDIDATES):
+            if one_hot[i]:
+                either[:] = either | candidates[i]
+        selected.next = either
+
+    return select
+
+
+@block
 def _product(clk, dot, mantissa, product):
     """dot * mantissa in look-up tables, two cycles; ``mantissa`` (8 ... 15) is constant for the first."""
     BITS = len(product)
-    fourfold, twofold, once = signed_signal(BITS), signed_signal(BITS), signed_signal(BITS)
-    high, low = signed_signal(BITS), signed_signal(BITS)
+    number, fourfold, twofold, once, high, low = [signed_signal(BITS) for _ in range(6)]
+
+    @always_comb
+    def read():
+        number.next = dot.signed()
 
     @always_comb
     def gate():
@@ -55,100 +77,112 @@ def _product(clk, dot, mantissa, product):
         twofold.next = 0
         once.next = 0
         if mantissa[2]:
-            fourfold.next = dot << 2
+            fourfold.next = number << 2
         if mantissa[1]:
-            twofold.next = dot << 1
+            twofold.next = number << 1
         if mantissa[0]:
-            once.next = dot
+            once.next = number
 
     @always(clk.posedge)
     def multiply():
-        high.next = (dot << 3) + fourfold
+        high.next = (number << 3) + fourfold
         low.next = twofold + once
         product.next = high + low
 
-    return gate, multiply
+    return read, gate, multiply
 
 
 @block
-def _shift_right(clk, product, amount, shifted, lead):
-    """floor(product * 2^(lead - amount)), in two cycles."""
+def _shift_right(clk, product, amount, shifted, beyond, lead):
+    """``shifted`` = floor(product * 2^(lead - amount)), if that isn't ``beyond`` its bits; two cycles."""
+    WIDE, BITS = len(product) + lead, len(shifted)
     FINE = 1 << _FINE_BITS
-    MOST = -(-len(shifted) // FINE) * FINE  # this far, only the sign is left
-    wide, coarse = signed_signal(len(shifted)), signed_signal(len(shifted))
+    MOST = -(-WIDE // FINE) * FINE  # this far, only the sign is left
+    wide, fine, coarse = signed_signal(WIDE), signed_signal(WIDE), signed_signal(WIDE)
     coarse_amount = Signal(intbv(0)[MOST.bit_length() :])
-    fine_amount = Signal(intbv(0)[_FINE_BITS:])
 
     @always_comb
-    def split():
+    def extend():
         wide.next = product << lead
+
+    @always(clk.posedge)
+    def shift_fine():
+        fine.next = wide >> (amount % FINE)
         if amount >= MOST:
             coarse_amount.next = MOST
         else:
             coarse_amount.next = (amount // FINE) * FINE
 
-    @always(clk.posedge)
-    def shift():
-        coarse.next = wide >> coarse_amount
-        fine_amount.next = amount % FINE
-        shifted.next = coarse >> fine_amount
+    @always_comb
+    def shift_coarse():
+        coarse.next = fine >> coarse_amount
 
-    return split, shift
+    @always(clk.posedge)
+    def cut():
+        shifted.next = coarse[BITS:]
+        different = False
+        for i in range(BITS - 1, WIDE - 1):
+            if coarse[i] != coarse[WIDE - 1]:
+                different = True
+        beyond.next = different
+
+    return extend, shift_fine, shift_coarse, cut
 
 
 @block
-def _round(clk, twice, visible, score):
-    """Half of ``twice``, rounded half up and saturated; the lowest score if not ``visible`` (one cycle)."""
-    SIGN = len(twice) - 1
-    in_range = twice(PREDICTED_BITS + 1, 0)
-    plus_one = signed_signal(PREDICTED_BITS + 2)
-    rounded = signed_signal(PREDICTED_BITS + 1)
-    beyond = Signal(False)
+def _round(clk, twice, beyond, negative, visible, score):
+    """Half of ``twice`` (two's complement), rounded half up and saturated; the lowest score if not ``visible``.
+
+    ``beyond``: ``negative`` alone counts of the number. One cycle.
+    """
+    plus_one = signed_signal(len(twice) + 1)
+    rounded = signed_signal(len(twice))
 
     @always_comb
     def increment():
-        plus_one.next = in_range.signed() + 1
+        plus_one.next = twice.signed() + 1
 
     @always_comb
     def halve():
         rounded.next = plus_one >> 1
 
-    @always_comb
-    def compare():
-        beyond.next = False
-        for i in range(PREDICTED_BITS, SIGN):
-            if twice[i] != twice[SIGN]:
-                beyond.next = True
-
     @always(clk.posedge)
     def saturate():
-        if not visible or (beyond and twice[SIGN]):
+        if not visible or (beyond and negative):
             score.next = LOWEST
         elif beyond or (rounded[PREDICTED_BITS - 1] and not rounded[PREDICTED_BITS]):
             score.next = HIGHEST
         else:
             score.next = rounded
 
-    return increment, halve, compare, saturate
+    return increment, halve, saturate
 
 
 @module
-def key_scaler(clk, dot, key_exponent, common_amount, mantissa, visible, score, lead):
-    """One key's score from its selected dot product, ``SCALER_CYCLES`` - 1 cycles later."""
+def key_scaler(clk, dot, query_exponent, key_exponent, mantissa, shift, visible, score, lead):
+    """One key's score from its selected dot product and exponents, ``SCALER_CYCLES`` - 1 cycles later.
+
+    ``shift``: to the right, for exponents of 0, of dot * mantissa * 2^lead; a cycle later than these. The result has one
+    fraction bit, for rounding.
+    """
     product = signed_signal(len(dot) + PREDICTED_MANTISSA_BITS)
-    twice = signed_signal(len(product) + lead)
-    amount, product_amount = Signal(intbv(0)[len(common_amount) :]), Signal(intbv(0)[len(common_amount) :])
+    twice = Signal(intbv(0)[PREDICTED_BITS + 1 :])
+    beyond, negative, early_negative = Signal(False), Signal(False), Signal(False)
+    exponents = Signal(intbv(0)[len(key_exponent) + 1 :])
+    amount = Signal(intbv(0)[len(shift) :])
 
     @always(clk.posedge)
     def amounts():
-        amount.next = common_amount - key_exponent
-        product_amount.next = amount
+        exponents.next = query_exponent + key_exponent
+        amount.next = shift - exponents
+        early_negative.next = product < 0
+        negative.next = early_negative
 
     return (
         amounts,
         _product(clk, dot, mantissa, product),
-        _shift_right(clk, product, product_amount, twice, lead),
-        _round(clk, twice, visible, score),
+        _shift_right(clk, product, amount, twice, beyond, lead),
+        _round(clk, twice, beyond, negative, visible, score),
     )
 
 
@@ -188,28 +222,35 @@ def score_scaler(clk, scoring, results, scores, lane, config):
     PASSES = config.predict_queries // LANES
     lead = 1 + max(0, 2 * ((1 << config.exponent_bits) - 1) - shift_base(config))  # 1: a fraction bit, for rounding
     BASE = shift_base(config) + lead - 1
-    # The queries of this lane.
-    dots = [results.dots[(p * LANES + lane) * KEYS + key] for p in range(PASSES) for key in range(KEYS)]
-    query_exponents = [results.query_exponents[p * LANES + lane] for p in range(PASSES)]
-    key_exponents = results.key_exponents
-
-    selected = [signed_signal(config.predicted_dot_bits) for _ in range(KEYS)]
-    selected_exponents = [Signal(intbv(0)[config.exponent_bits :]) for _ in range(KEYS)]
-    amount = Signal(intbv(0, min=0, max=BASE + (1 << FACTOR_SHIFT_BITS)))
+    exponent_bits = config.exponent_bits
+    queries = [number * LANES + lane for number in range(PASSES)]
+    dots = [Signal(intbv(0)[config.predicted_dot_bits :]) for _ in range(KEYS)]
+    query_exponent = Signal(intbv(0)[exponent_bits:])
+    key_exponents = [Signal(intbv(0)[exponent_bits:]) for _ in range(KEYS)]
     mantissa = Signal(intbv(0)[PREDICTED_MANTISSA_BITS:])
+    shift, late_shift = [Signal(intbv(0, min=0, max=BASE + (1 << FACTOR_SHIFT_BITS))) for _ in range(2)]
     visible = Signal(intbv(0)[KEYS:])
 
+    selectors = [
+        _select(clk, [results.dots[query * KEYS + key] for query in queries], scoring.select, dots[key])
+        for key in range(KEYS)
+    ]
+    selectors.append(
+        _select(clk, [results.query_exponents[query] for query in queries], scoring.select, query_exponent)
+    )
+    selectors += [delayed(clk, results.key_exponents[key], key_exponents[key], 1) for key in range(KEYS)]
+
     @always(clk.posedge)
-    def select():
-        for key in range(KEYS):
-            selected[key].next = dots[scoring.number * KEYS + key]
-            selected_exponents[key].next = key_exponents[key]
-        amount.next = scoring.shift + BASE - query_exponents[scoring.number]
+    def factor():
         mantissa.next = scoring.mantissa
+        shift.next = scoring.shift + BASE
+        late_shift.next = shift
 
     masks = _visible_keys(clk, scoring, visible, lane, LANES, KEYS)
     keys = [
-        key_scaler(clk, selected[key], selected_exponents[key], amount, mantissa, visible(key), scores[key], lead)
+        key_scaler(
+            clk, dots[key], query_exponent, key_exponents[key], mantissa, late_shift, visible(key), scores[key], lead
+        )
         for key in range(KEYS)
     ]
-    return select, masks, keys
+    return selectors, factor, masks, keys
