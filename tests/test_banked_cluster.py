@@ -274,6 +274,25 @@ def test_one_key_all_keys_and_one_lanes_keys(slots, stalls):
     check(work, config)
 
 
+@pytest.mark.parametrize("out_stall", [0, 0.95])
+def test_a_lane_far_ahead_of_the_others_keeps_queries_apart(out_stall):
+    """A busy lane holds up a query while the other lane could add values of all later ones."""
+    config = SHAPES["four_slots"]
+    counts = [[9, 0], [0, 1], [0, 2], [1, 1], [0, 1], [0, 9], [1, 0], [2, 0], [1, 0], [1, 1]]
+    work = random_work(config, masks_of_counts(counts, config), seed=10)
+    simulate("icarus", config, work, out_stall=out_stall)
+    check(work, config)
+
+
+def test_a_lane_stops_scoring_while_its_score_memory_is_full():
+    """Sums that nobody takes hold up the values, and later queries' scores pile up."""
+    config = TINY.replace(slots=4, max_keys=16)
+    counts = [[config.lane_keys, 1]] * 10
+    work = random_work(config, masks_of_counts(counts, config), seed=11)
+    simulate("icarus", config, work, out_stall=0.97)
+    check(work, config)
+
+
 @pytest.mark.parametrize("shift", [0, 13])
 def test_extreme_operands_and_factors(shift):
     config = SHAPES["four_slots"]

@@ -22,7 +22,6 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
     bits = config.lane_width * OPERAND_BITS
     last_part, last_word = words - 1, config.slot_cycles - 1
     last_beat_word = config.slot_cycles - words
-    beat_word_before = max(0, last_beat_word - words)
 
     waiting, shifting = (Signal(intbv(0)[config.stream_bits :]) for _ in range(2))
     waits, shifts = Signal(False), Signal(False)  # there is a beat
@@ -38,7 +37,7 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
 
     @always_comb
     def beats_here():
-        complete.next = word >= last_beat_word or (waits and word >= beat_word_before)
+        complete.next = word >= last_beat_word or (waits and word + words >= last_beat_word)
 
     @always_comb
     def row_loaded():
