@@ -63,14 +63,14 @@ def level_memory(clk, write_enable, write_address, write_word, read_address, off
     ``offset``: which bit of the word comes lowest in ``levels``, one cycle after its address. Latency ``READ_CYCLES``
     from the address: memory, register, multiplexer.
     """
-    WIDTH = len(levels)
-    LEVELS = len(write_word) - len(exponent)
+    width = len(levels)
+    level_bits = len(write_word) - len(exponent)
     read_word = Signal(intbv(0)[len(write_word) :])
     word = Signal(intbv(0)[len(write_word) :])
-    word_levels = word(LEVELS, 0)
-    word_exponent = word(len(write_word), LEVELS)
+    word_levels = word(level_bits, 0)
+    word_exponent = word(len(write_word), level_bits)
     word_offset = Signal(intbv(0)[len(offset) :])
-    shifted = Signal(intbv(0)[LEVELS:])
+    shifted = Signal(intbv(0)[level_bits:])
     memory = ram(clk, write_enable, write_address, write_word, read_address, read_word, depth=depth)
 
     @always(clk.posedge)
@@ -84,7 +84,7 @@ def level_memory(clk, write_enable, write_address, write_word, read_address, off
 
     @always(clk.posedge)
     def operands():
-        levels.next = shifted[WIDTH:]
+        levels.next = shifted[width:]
         exponent.next = word_exponent
 
     return memory, hold, align, operands
@@ -93,7 +93,9 @@ def level_memory(clk, write_enable, write_address, write_word, read_address, off
 @block
 def _memories(clk, write_enables, write_address, write_word, read_address, offset, levels, exponents, depth):
     return [
-        level_memory(clk, write_enables(i), write_address, write_word, read_address, offset, levels[i], exponents[i], depth)
+        level_memory(
+            clk, write_enables(i), write_address, write_word, read_address, offset, levels[i], exponents[i], depth
+        )
         for i in range(len(levels))
     ]
 
@@ -105,19 +107,19 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
     A group can be read as soon as ``groups`` has it. ``levels.ready`` goes low while the ring is full.
     ``operands`` come ``READ_CYCLES`` after ``read``.
     """
-    QUERIES, KEYS = config.predict_queries, config.predict_keys
-    KEY_SHIFT, BEATS, CHUNKS, RING = clog2(KEYS), config.row_beats, config.max_chunks, level_groups(config)
-    BEAT_STEPS = config.stream_bytes // config.predict_width
-    BEAT_SHIFT, STEP_LEVEL_BITS = clog2(BEAT_STEPS), operand_bits(config)
-    key_depth, query_depth = 2 * CHUNKS * BEATS, RING * BEATS
+    query_count, key_count, key_shift = config.predict_queries, config.predict_keys, clog2(config.predict_keys)
+    beat_count, chunk_count, ring_size = config.row_beats, config.max_chunks, level_groups(config)
+    beat_steps = config.stream_bytes // config.predict_width
+    beat_shift, step_level_bits = clog2(beat_steps), operand_bits(config)
+    key_depth, query_depth = 2 * chunk_count * beat_count, ring_size * beat_count
 
-    beat = Signal(intbv(0)[max(1, clog2(BEATS)) :])
-    ring_group = Signal(intbv(0)[clog2(RING) :])
-    waiting_groups = Signal(intbv(0, min=0, max=RING + 1))
+    beat = Signal(intbv(0)[max(1, clog2(beat_count)) :])
+    ring_group = Signal(intbv(0)[clog2(ring_size) :])
+    waiting_groups = Signal(intbv(0, min=0, max=ring_size + 1))
     accepted = Signal(False)
     marked = groups.like()
-    key_enables = Signal(intbv(0)[KEYS:])
-    query_enables = Signal(intbv(0)[QUERIES:])
+    key_enables = Signal(intbv(0)[key_count:])
+    query_enables = Signal(intbv(0)[query_count:])
     key_write_address = Signal(intbv(0)[clog2(key_depth) :])
     query_write_address = Signal(intbv(0)[clog2(query_depth) :])
     level_word = ConcatSignal(levels.exponent, levels.levels)
@@ -139,15 +141,15 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
             waiting_groups.next = 0
         else:
             if accepted and levels.marker:
-                ring_group.next = (ring_group + 1) % RING
+                ring_group.next = (ring_group + 1) % ring_size
             elif accepted:
                 if levels.last:
                     beat.next = 0
                 else:
-                    beat.next = (beat + 1) % BEATS
+                    beat.next = (beat + 1) % beat_count
             if marked.valid and not read.group_done:
                 waiting_groups.next = waiting_groups + 1
-                levels.ready.next = waiting_groups != RING - 1
+                levels.ready.next = waiting_groups != ring_size - 1
             elif read.group_done and not marked.valid:
                 waiting_groups.next = waiting_groups - 1
                 levels.ready.next = True
@@ -155,15 +157,18 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
     @always(clk.posedge)
     def writes():
         write_word.next = level_word
-        key_write_address.next = (levels.key_set * CHUNKS + (levels.index >> KEY_SHIFT)) * BEATS + beat
-        query_write_address.next = ring_group * BEATS + beat
-        for i in range(KEYS):
-            key_enables.next[i] = accepted and not levels.marker and not levels.query and (levels.index % KEYS) == i
-        for i in range(QUERIES):
-            query_enables.next[i] = accepted and not levels.marker and levels.query and (levels.index % QUERIES) == i
+        key_write_address.next = (levels.key_set * chunk_count + (levels.index >> key_shift)) * beat_count + beat
+        query_write_address.next = ring_group * beat_count + beat
+        key_enables.next = 0
+        query_enables.next = 0
+        if accepted and not levels.marker:
+            if levels.query:
+                query_enables.next = 1 << (levels.index % query_count)
+            else:
+                key_enables.next = 1 << (levels.index % key_count)
 
     # Never full: there are no more groups than the ring holds.
-    queue = fifo(clk, reset, marked, groups, depth=RING)
+    queue = fifo(clk, reset, marked, groups, depth=ring_size)
 
     key_address = Signal(intbv(0)[clog2(key_depth) :])
     query_address = Signal(intbv(0)[clog2(query_depth) :])
@@ -171,12 +176,14 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
 
     @always_comb
     def addresses():
-        key_address.next = (read.key_set * CHUNKS + read.chunk) * BEATS + ((read.step >> BEAT_SHIFT) % BEATS)
-        query_address.next = read.group * BEATS + ((read.step >> BEAT_SHIFT) % BEATS)
+        key_address.next = (read.key_set * chunk_count + read.chunk) * beat_count + (
+            (read.step >> beat_shift) % beat_count
+        )
+        query_address.next = read.group * beat_count + ((read.step >> beat_shift) % beat_count)
 
     @always(clk.posedge)
     def offsets():
-        offset.next = (read.step % BEAT_STEPS) * STEP_LEVEL_BITS
+        offset.next = (read.step % beat_steps) * step_level_bits
 
     key_memories = _memories(
         clk, key_enables, key_write_address, write_word, key_address, offset,

@@ -15,7 +15,8 @@ class GroupPlan:
     """The next group: its first query with the last key that it sees, and how it is multiplied.
 
     ``last_chunk``: its number. ``first_step`` ... ``last_step`` (modulo their range): cycles of a chunk; steps 0 and up
-    have operands, those before only fill up the cycles that the scores take. ``mantissa``: as the predictor has it. Constant while ``valid``, as is the rest that is known of the group, in the queues of heads and groups;
+    have operands, those before only fill up the cycles that the scores take. ``mantissa``: as the predictor has it.
+    Constant while ``valid``, as is the rest that is known of the group, in the queues of heads and groups;
     ``take`` ends it.
     """
 
@@ -37,8 +38,8 @@ def group_planner(clk, reset, heads, groups, room, group_start, plan, config):
     ``group_start``: pulse, room for one group is claimed; ``room`` counts again from the third cycle after it.
     """
     WAIT, EXTENT, CLAIM, READY = range(4)
-    QUERIES, KEY_SHIFT, STEP_SHIFT = config.predict_queries, clog2(config.predict_keys), clog2(config.predict_width)
-    LAST_PASS, STEPS = config.predict_queries // config.softmax_lanes - 1, 1 << step_bits(config)
+    query_count, key_shift, step_shift = config.predict_queries, clog2(config.predict_keys), clog2(config.predict_width)
+    last_pass, step_range = config.predict_queries // config.softmax_lanes - 1, 1 << step_bits(config)
     state = Signal(intbv(WAIT, min=0, max=READY + 1))
     head_first = Signal(True)
     group_last_visible = Signal(intbv(0)[config.key_bits :])
@@ -49,7 +50,7 @@ def group_planner(clk, reset, heads, groups, room, group_start, plan, config):
     def settings():
         last_step.next = 0
         if heads.predict_dims != 0:
-            last_step.next = (heads.predict_dims - 1) >> STEP_SHIFT
+            last_step.next = (heads.predict_dims - 1) >> step_shift
         rounded.next = (heads.mantissa >> _DROPPED_BITS) + heads.mantissa[_DROPPED_BITS - 1]
 
     @always_comb
@@ -89,9 +90,9 @@ def group_planner(clk, reset, heads, groups, room, group_start, plan, config):
                 else:
                     plan.last_visible.next = heads.n_k - 1
             else:
-                plan.query.next = plan.query + QUERIES
+                plan.query.next = plan.query + query_count
                 if heads.causal:
-                    plan.last_visible.next = plan.last_visible + QUERIES
+                    plan.last_visible.next = plan.last_visible + query_count
         if state == EXTENT:
             if heads.causal:
                 group_last_visible.next = plan.last_visible + groups.count - 1
@@ -101,12 +102,12 @@ def group_planner(clk, reset, heads, groups, room, group_start, plan, config):
     @always(clk.posedge)
     def work():
         if state == CLAIM:
-            plan.last_chunk.next = group_last_visible >> KEY_SHIFT
+            plan.last_chunk.next = group_last_visible >> key_shift
             plan.last_step.next = last_step
-            if last_step >= LAST_PASS:
+            if last_step >= last_pass:
                 plan.first_step.next = 0
             else:
-                plan.first_step.next = (last_step + (STEPS - LAST_PASS)) % STEPS
+                plan.first_step.next = (last_step + (step_range - last_pass)) % step_range
             if rounded > _LARGEST_MANTISSA:
                 plan.mantissa.next = _LARGEST_MANTISSA
             else:
@@ -117,14 +118,15 @@ def group_planner(clk, reset, heads, groups, room, group_start, plan, config):
 
 @module
 def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, group_last, config):
-    """Steps of chunks of groups, one a cycle in ``read`` (hdl.levels.LevelRead), without a gap if nothing is to wait for.
+    """Steps of chunks of groups, one a cycle in ``read`` (hdl.levels.LevelRead), without a gap if it can.
 
-    A chunk takes its steps, or as many cycles as its scores take to be scaled, if that is more (``enable`` is low before
-    the first step then).
+    A chunk takes its steps, or as many cycles as its scores take to be scaled, if that is more (``enable`` is low
+    before the first step then).
     ``last``: step of the chunk; ``group_last``: its chunk is the last of the group. ``progress``: of the score stores,
     whose conditions for a start are kept here. ``plan.take``: a group starts in the next cycle.
     """
-    LANES, RING, STEPS, TWO = config.softmax_lanes, level_groups(config), 1 << step_bits(config), MOST_GROUPS - 1
+    lane_count, ring_size, step_range = config.softmax_lanes, level_groups(config), 1 << step_bits(config)
+    two = MOST_GROUPS - 1  # buffers of a score store
     groups_in_use = [lane.groups for lane in progress]
     free_chunks = [lane.free_chunks for lane in progress]
     chunk_bits = len(read.chunk)
@@ -132,7 +134,7 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
     more = Signal(False)  # of the group after this chunk
     boundary, free, start_chunk, start_group = [Signal(False) for _ in range(4)]
     next_chunk = Signal(intbv(0)[chunk_bits:])
-    next_group = Signal(intbv(0)[clog2(RING) :])
+    next_group = Signal(intbv(0)[clog2(ring_size) :])
     last_chunk = Signal(intbv(0)[chunk_bits:])
     first_step, last_step = [Signal(intbv(0)[step_bits(config) :]) for _ in range(2)]
 
@@ -146,11 +148,11 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
     @always_comb
     def buffers():
         free.next = True
-        for i in range(LANES):
+        for i in range(lane_count):
             if more:
-                if groups_in_use[i] > TWO and free_chunks[i] <= next_chunk:
+                if groups_in_use[i] > two and free_chunks[i] <= next_chunk:
                     free.next = False
-            elif groups_in_use[i] > TWO or (groups_in_use[i] == TWO and free_chunks[i] == 0):
+            elif groups_in_use[i] > two or (groups_in_use[i] == two and free_chunks[i] == 0):
                 free.next = False
 
     @always_comb
@@ -175,7 +177,7 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
         elif start_group:
             busy.next = True
             more.next = plan.last_chunk != 0
-            next_group.next = (next_group + 1) % RING
+            next_group.next = (next_group + 1) % ring_size
         elif start_chunk:
             busy.next = True
             more.next = next_chunk != last_chunk
@@ -189,7 +191,7 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
         elif start_chunk:
             read.step.next = first_step
         elif not boundary:
-            read.step.next = (read.step + 1) % STEPS
+            read.step.next = (read.step + 1) % step_range
         if start_group or start_chunk:
             read.chunk.next = next_chunk
 

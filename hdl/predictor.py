@@ -29,7 +29,7 @@ def score_passes(clk, reset, begun, mantissa, results, scoring, valid, last, con
     ``scoring`` (ScorePass) is what is scaled in this cycle, if ``valid``; ``last``: last chunk of its group.
     ``begun``: groups in order, well before their results (``valid`` alone), with their low-bit ``mantissa``.
     """
-    PASSES = config.predict_queries // config.softmax_lanes
+    pass_count = config.predict_queries // config.softmax_lanes
     incoming = Stream(
         mantissa=Bits(PREDICTED_MANTISSA_BITS), shift=Bits(FACTOR_SHIFT_BITS), causal=Flag(),
         last_visible=Bits(config.key_bits),
@@ -50,7 +50,7 @@ def score_passes(clk, reset, begun, mantissa, results, scoring, valid, last, con
     def passing():
         valid.next = results.ready or scoring.number != 0
         last.next = results.group_last
-        chunk_ends.next = (results.ready or scoring.number != 0) and scoring.number == PASSES - 1
+        chunk_ends.next = (results.ready or scoring.number != 0) and scoring.number == pass_count - 1
 
     @always_comb
     def settings():
@@ -67,8 +67,8 @@ def score_passes(clk, reset, begun, mantissa, results, scoring, valid, last, con
             scoring.select.next = 1
             scoring.chunk.next = 0
         elif valid:
-            scoring.number.next = (scoring.number + 1) % PASSES
-            if scoring.number == PASSES - 1:
+            scoring.number.next = (scoring.number + 1) % pass_count
+            if scoring.number == pass_count - 1:
                 scoring.select.next = 1
             else:
                 scoring.select.next = scoring.select << 1
@@ -89,18 +89,18 @@ def predictor(clk, reset, head, levels, chunks, starts, config):
         head: settings, one item a head (``head_stream``).
         levels: quantised rows and the ends of groups (hdl.quantizer.levels_stream).
         chunks: a stream for each softmax lane (hdl.score_store.chunks_stream).
-        starts: ``GroupStarts``; ``room``: another group may start; ``start`` is up for a cycle when one takes that, with
-            its ``count`` and ``head_last``. ``room`` doesn't count in that cycle and the next.
+        starts: hdl.group_starts.GroupStarts; ``room`` is looked at once for each group, before it is multiplied, and
+            not in the cycle of a ``start``.
 
     A chunk takes max(predict_dims / predict_width, predict_queries / softmax_lanes) cycles, rounded up, without gaps
     while groups wait; groups and heads follow each other without one. The chunks of a group come once it is complete,
     one a cycle, while the next group is multiplied.
     """
-    LANES = config.softmax_lanes
+    lane_count = config.softmax_lanes
     heads, groups = head.like(), groups_stream(config)
     plan, read, operands, results = GroupPlan(config), LevelRead(config), Operands(config), Dots(config)
     begun, scoring = begun_stream(config), ScorePass(config)
-    progress = [StoreProgress(config) for _ in range(LANES)]
+    progress = [StoreProgress(config) for _ in range(lane_count)]
     enable, last, group_last, read_enable, read_last, read_group_last = [Signal(False) for _ in range(6)]
     passing, last_passes, scored, last_scored = [Signal(False) for _ in range(4)]
 
@@ -144,7 +144,7 @@ def predictor(clk, reset, head, levels, chunks, starts, config):
     array = score_array(clk, reset, operands, read_enable, read_last, read_group_last, results, config)
     passes = score_passes(clk, reset, begun, plan.mantissa, results, scoring, passing, last_passes, config)
     lanes = []
-    for lane in range(LANES):
+    for lane in range(lane_count):
         scores = score_signals(config)
         lanes.append(score_scaler(clk, scoring, results, scores, lane, config))
         lanes.append(score_store(

@@ -66,27 +66,32 @@ def level_product(clk, query_level, key_level, product, negative):
     """
     bits = len(query_level) - 1  # of a magnitude; also the place of the sign
     unlike = Signal(False)
-    index = ConcatSignal(unlike, query_level(bits, 0), key_level(bits, 0))
+    index = Signal(intbv(0)[2 * bits + 1 :])
+    magnitudes = 1 << bits
 
     @always_comb
     def signs():
         unlike.next = query_level[bits] != key_level[bits]
+
+    @always_comb
+    def join():
+        index.next = (unlike << 2 * bits) | ((query_level % magnitudes) << bits) | (key_level % magnitudes)
 
     @always(clk.posedge)
     def pending():
         negative.next = unlike
 
     multiply = _product_from_table if bits <= _TABLE_BITS else _product_from_adders
-    return signs, pending, multiply(clk, index, product, bits)
+    return signs, join, pending, multiply(clk, index, product, bits)
 
 
 @block
 def _add(left, right, carry, total):
     """``total`` = left + right + carry in two's complement, one bit wider than the wider one (combinational)."""
-    WIDTH = len(total)
+    width = len(total)
     left_and_one = ConcatSignal(left, True)  # the carry enters through a place below the lowest
     right_and_carry = ConcatSignal(right, carry)
-    extended = Signal(intbv(0, min=-(1 << WIDTH), max=1 << WIDTH))
+    extended = Signal(intbv(0, min=-(1 << width), max=1 << width))
 
     @always_comb
     def add():
@@ -94,7 +99,7 @@ def _add(left, right, carry, total):
 
     @always_comb
     def round_down():
-        total.next = extended[WIDTH + 1 : 1]
+        total.next = extended[width + 1 : 1]
 
     return add, round_down
 
@@ -103,43 +108,43 @@ def _add(left, right, carry, total):
 def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
     """Dot product of one query and one key, predict_width dimensions a cycle; latency ``cell_cycles``.
 
-    ``clear``: what these operands add up to is not kept; ``capture``: it goes to ``dot`` (two's complement). Both come one cycle
-    before the end of the latency, with the sum that they are for. Negative numbers are ones' complements with a carry
-    pending, until an adder has one to spare.
+    ``clear``: what these operands add up to is not kept; ``capture``: it goes to ``dot`` (two's complement). Both come
+    one cycle before the end of the latency, with the sum that they are for. Negative numbers are ones' complements
+    with a carry pending, until an adder takes it.
     """
-    BITS, DOT = config.prediction_bits, config.predicted_dot_bits
-    product_bits = 2 * BITS - 1
+    bits, dot_bits = config.prediction_bits, config.predicted_dot_bits
+    product_bits = 2 * bits - 1
     parts, nodes = [], []
     for place in range(config.predict_width):
-        high, low = (place + 1) * BITS, place * BITS
+        high, low = (place + 1) * bits, place * bits
         product, negative = Signal(intbv(0)[product_bits:]), Signal(False)
         parts.append(level_product(clk, query_levels(high, low), key_levels(high, low), product, negative))
         nodes.append((product, negative))
     level = 0
     while len(nodes) > 1:
         level += 1
-        bits, pairs = product_bits + level, zip(nodes[::2], nodes[1::2])
+        sum_bits, pairs = product_bits + level, zip(nodes[::2], nodes[1::2])
         nodes = []
         for (left, carry), (right, pending) in pairs:
-            pair_sum = Signal(intbv(0)[bits:])
+            pair_sum = Signal(intbv(0)[sum_bits:])
             parts.append(_add(left, right, carry, pair_sum))
             nodes.append((pair_sum, pending))
         if level % _LEVELS_A_STAGE == 0 or len(nodes) == 1:
             early_nodes, nodes = nodes, []
             for early_sum, early_pending in early_nodes:
-                pair_sum, pending = Signal(intbv(0)[bits:]), Signal(False)
+                pair_sum, pending = Signal(intbv(0)[sum_bits:]), Signal(False)
                 parts += [delayed(clk, early_sum, pair_sum, 1), delayed(clk, early_pending, pending, 1)]
                 nodes.append((pair_sum, pending))
     ((step_sum, step_carry),) = nodes
 
-    accumulated = Signal(intbv(0)[DOT:])
-    extended = Signal(intbv(0)[DOT + 1 :])
-    total = Signal(intbv(0)[DOT:])
+    accumulated = Signal(intbv(0)[dot_bits:])
+    extended = Signal(intbv(0)[dot_bits + 1 :])
+    total = Signal(intbv(0)[dot_bits:])
     parts.append(_add(accumulated, step_sum, step_carry, extended))
 
     @always_comb
     def wrap():
-        total.next = extended[DOT:]
+        total.next = extended[dot_bits:]
 
     @always(clk.posedge)
     def accumulate():
@@ -159,8 +164,8 @@ def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
 class Dots:
     """Dot products of a chunk and the exponents of their rows; constant until the next chunk's are there.
 
-    ``dots``: query * predict_keys + key, two's complement. ``ready`` is high in the first cycle of new ones. ``group_last``:
-    the chunk is the last of its group.
+    ``dots``: query * predict_keys + key, two's complement. ``ready`` is high in the first cycle of new ones.
+    ``group_last``: the chunk is the last of its group.
     """
 
     def __init__(self, config):
@@ -192,7 +197,7 @@ def score_array(clk, reset, operands, enable, last, group_last, results, config)
     ``enable``: the operands count; ``last``: with them a chunk is complete (and a group, if ``group_last``). The next
     chunk can start in the next cycle. ``results`` are there ``cell_cycles`` later.
     """
-    KEYS = config.predict_keys
+    key_count = config.predict_keys
     wait = cell_cycles(config) - 1
     summed = Signal(False)
     capture = Signal(False)
@@ -221,12 +226,14 @@ def score_array(clk, reset, operands, enable, last, group_last, results, config)
     ]
     cells = [
         score_cell(
-            clk, operands.query_levels[i // KEYS], operands.key_levels[i % KEYS], clear, capture, results.dots[i], config
+            clk, operands.query_levels[query], operands.key_levels[key], clear, capture,
+            results.dots[query * key_count + key], config,
         )
-        for i in range(len(results.dots))
-    ]
+        for query in range(config.predict_queries)
+        for key in range(key_count)
+    ]  # fmt: skip
     exponents = [
         _captured(clk, capture, operands.query_exponents[i], results.query_exponents[i], wait)
         for i in range(config.predict_queries)
-    ] + [_captured(clk, capture, operands.key_exponents[i], results.key_exponents[i], wait) for i in range(KEYS)]
+    ] + [_captured(clk, capture, operands.key_exponents[i], results.key_exponents[i], wait) for i in range(key_count)]
     return complete, restart, announce, flags, cells, exponents

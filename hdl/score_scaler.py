@@ -46,14 +46,14 @@ def signed_signal(bits):
 
 @block
 def _select(clk, candidates, one_hot, selected):
-    """``selected`` is the candidate whose bit is set: with one bit each, a third fewer look-up tables than with a number."""
-    CANDIDATES, BITS = len(candidates), len(selected)
+    """``selected`` is the candidate whose bit is set: this takes fewer look-up tables than a number."""
+    candidate_count, bits = len(candidates), len(selected)
 
     @always(clk.posedge)
     def select():
-        either = intbv(0)[BITS:]
+        either = intbv(0)[bits:]
         either[:] = 0
-        for i in range(CANDIDATES):
+        for i in range(candidate_count):
             if one_hot[i]:
                 either[:] = either | candidates[i]
         selected.next = either
@@ -64,8 +64,8 @@ def _select(clk, candidates, one_hot, selected):
 @block
 def _product(clk, dot, mantissa, product):
     """dot * mantissa in look-up tables, two cycles; ``mantissa`` (8 ... 15) is constant for the first."""
-    BITS = len(product)
-    number, fourfold, twofold, once, high, low = [signed_signal(BITS) for _ in range(6)]
+    bits = len(product)
+    number, fourfold, twofold, once, high, low = [signed_signal(bits) for _ in range(6)]
 
     @always_comb
     def read():
@@ -95,11 +95,11 @@ def _product(clk, dot, mantissa, product):
 @block
 def _shift_right(clk, product, amount, shifted, beyond, lead):
     """``shifted`` = floor(product * 2^(lead - amount)), if that isn't ``beyond`` its bits; two cycles."""
-    WIDE, BITS = len(product) + lead, len(shifted)
-    FINE = 1 << _FINE_BITS
-    MOST = -(-WIDE // FINE) * FINE  # this far, only the sign is left
-    wide, fine, coarse = signed_signal(WIDE), signed_signal(WIDE), signed_signal(WIDE)
-    coarse_amount = Signal(intbv(0)[MOST.bit_length() :])
+    wide_bits, bits = len(product) + lead, len(shifted)
+    fine_range = 1 << _FINE_BITS
+    most = -(-wide_bits // fine_range) * fine_range  # this far, only the sign is left
+    wide, fine, coarse = signed_signal(wide_bits), signed_signal(wide_bits), signed_signal(wide_bits)
+    coarse_amount = Signal(intbv(0)[most.bit_length() :])
 
     @always_comb
     def extend():
@@ -107,11 +107,11 @@ def _shift_right(clk, product, amount, shifted, beyond, lead):
 
     @always(clk.posedge)
     def shift_fine():
-        fine.next = wide >> (amount % FINE)
-        if amount >= MOST:
-            coarse_amount.next = MOST
+        fine.next = wide >> (amount % fine_range)
+        if amount >= most:
+            coarse_amount.next = most
         else:
-            coarse_amount.next = (amount // FINE) * FINE
+            coarse_amount.next = (amount // fine_range) * fine_range
 
     @always_comb
     def shift_coarse():
@@ -119,10 +119,10 @@ def _shift_right(clk, product, amount, shifted, beyond, lead):
 
     @always(clk.posedge)
     def cut():
-        shifted.next = coarse[BITS:]
+        shifted.next = coarse[bits:]
         different = False
-        for i in range(BITS - 1, WIDE - 1):
-            if coarse[i] != coarse[WIDE - 1]:
+        for i in range(bits - 1, wide_bits - 1):
+            if coarse[i] != coarse[wide_bits - 1]:
                 different = True
         beyond.next = different
 
@@ -162,8 +162,8 @@ def _round(clk, twice, beyond, negative, visible, score):
 def key_scaler(clk, dot, query_exponent, key_exponent, mantissa, shift, visible, score, lead):
     """One key's score from its selected dot product and exponents, ``SCALER_CYCLES`` - 1 cycles later.
 
-    ``shift``: to the right, for exponents of 0, of dot * mantissa * 2^lead; a cycle later than these. The result has one
-    fraction bit, for rounding.
+    ``shift``: to the right, for exponents of 0, of dot * mantissa * 2^lead; a cycle later than these. The result has
+    one fraction bit, for rounding.
     """
     product = signed_signal(len(dot) + PREDICTED_MANTISSA_BITS)
     twice = Signal(intbv(0)[PREDICTED_BITS + 1 :])
@@ -189,7 +189,7 @@ def key_scaler(clk, dot, query_exponent, key_exponent, mantissa, shift, visible,
 @block
 def _visible_keys(clk, scoring, mask, lane, lanes, keys):
     """Which keys of the chunk the query sees, ``SCALER_CYCLES`` - 1 cycles after the pass."""
-    KEYS, KEY_SHIFT = keys, clog2(keys)
+    key_count, key_shift = keys, clog2(keys)
     last_visible = Signal(intbv(0, min=0, max=2 * scoring.last_visible.max + 2 * lanes * scoring.number.max))
     chunk = Signal(intbv(0)[len(scoring.chunk) :])
     whole, partial = Signal(False), Signal(False)
@@ -203,10 +203,10 @@ def _visible_keys(clk, scoring, mask, lane, lanes, keys):
         else:
             last_visible.next = scoring.last_visible
         chunk.next = scoring.chunk
-        whole.next = chunk < (last_visible >> KEY_SHIFT)
-        partial.next = chunk == (last_visible >> KEY_SHIFT)
-        last_key.next = last_visible % KEYS
-        for i in range(KEYS):
+        whole.next = chunk < (last_visible >> key_shift)
+        partial.next = chunk == (last_visible >> key_shift)
+        last_key.next = last_visible % key_count
+        for i in range(key_count):
             early_mask.next[i] = whole or (partial and i <= last_key)
 
     return masks, delayed(clk, early_mask, mask, SCALER_CYCLES - 1 - 3)
@@ -218,39 +218,39 @@ def score_scaler(clk, scoring, results, scores, lane, config):
 
     A pass a cycle; ``scores`` (signed, one a key, invisible ones the lowest) come ``SCALER_CYCLES`` later.
     """
-    KEYS, LANES = config.predict_keys, config.softmax_lanes
-    PASSES = config.predict_queries // LANES
+    key_count, lane_count = config.predict_keys, config.softmax_lanes
+    pass_count = config.predict_queries // lane_count
     lead = 1 + max(0, 2 * ((1 << config.exponent_bits) - 1) - shift_base(config))  # 1: a fraction bit, for rounding
-    BASE = shift_base(config) + lead - 1
+    base = shift_base(config) + lead - 1
     exponent_bits = config.exponent_bits
-    queries = [number * LANES + lane for number in range(PASSES)]
-    dots = [Signal(intbv(0)[config.predicted_dot_bits :]) for _ in range(KEYS)]
+    queries = [number * lane_count + lane for number in range(pass_count)]
+    dots = [Signal(intbv(0)[config.predicted_dot_bits :]) for _ in range(key_count)]
     query_exponent = Signal(intbv(0)[exponent_bits:])
-    key_exponents = [Signal(intbv(0)[exponent_bits:]) for _ in range(KEYS)]
+    key_exponents = [Signal(intbv(0)[exponent_bits:]) for _ in range(key_count)]
     mantissa = Signal(intbv(0)[PREDICTED_MANTISSA_BITS:])
-    shift, late_shift = [Signal(intbv(0, min=0, max=BASE + (1 << FACTOR_SHIFT_BITS))) for _ in range(2)]
-    visible = Signal(intbv(0)[KEYS:])
+    shift, late_shift = [Signal(intbv(0, min=0, max=base + (1 << FACTOR_SHIFT_BITS))) for _ in range(2)]
+    visible = Signal(intbv(0)[key_count:])
 
     selectors = [
-        _select(clk, [results.dots[query * KEYS + key] for query in queries], scoring.select, dots[key])
-        for key in range(KEYS)
+        _select(clk, [results.dots[query * key_count + key] for query in queries], scoring.select, dots[key])
+        for key in range(key_count)
     ]
     selectors.append(
         _select(clk, [results.query_exponents[query] for query in queries], scoring.select, query_exponent)
     )
-    selectors += [delayed(clk, results.key_exponents[key], key_exponents[key], 1) for key in range(KEYS)]
+    selectors += [delayed(clk, results.key_exponents[key], key_exponents[key], 1) for key in range(key_count)]
 
     @always(clk.posedge)
     def factor():
         mantissa.next = scoring.mantissa
-        shift.next = scoring.shift + BASE
+        shift.next = scoring.shift + base
         late_shift.next = shift
 
-    masks = _visible_keys(clk, scoring, visible, lane, LANES, KEYS)
+    masks = _visible_keys(clk, scoring, visible, lane, lane_count, key_count)
     keys = [
         key_scaler(
             clk, dots[key], query_exponent, key_exponents[key], mantissa, late_shift, visible(key), scores[key], lead
         )
-        for key in range(KEYS)
+        for key in range(key_count)
     ]
     return selectors, factor, masks, keys

@@ -109,11 +109,11 @@ def query_maxima(clk, reset, scores, first, last, valid, write, number, maximum,
     ``first``, ``last``: chunk of the query. After the last one, ``write`` goes up for a cycle in which ``maximum`` is
     that of query ``number``; clog2(predict_keys) cycles after ``valid``.
     """
-    PASSES = config.predict_queries // config.softmax_lanes
+    pass_count = config.predict_queries // config.softmax_lanes
     wait = clog2(config.predict_keys)
     chunk_maximum = _score() if wait else scores[0]
     late_first, late_last, late_valid = (Signal(False), Signal(False), Signal(False)) if wait else (first, last, valid)
-    running = [_score() for _ in range(PASSES)]  # running[0] is the next query's
+    running = [_score() for _ in range(pass_count)]  # running[0] is the next query's
 
     @always_comb
     def update():
@@ -126,16 +126,16 @@ def query_maxima(clk, reset, scores, first, last, valid, write, number, maximum,
     @always(clk.posedge)
     def rotate():
         if late_valid:
-            for i in range(PASSES - 1):
+            for i in range(pass_count - 1):
                 running[i].next = running[i + 1]
-            running[PASSES - 1].next = maximum
+            running[pass_count - 1].next = maximum
 
     @always(clk.posedge)
     def count():
         if reset:
             number.next = 0
         elif late_valid:
-            number.next = (number + 1) % PASSES
+            number.next = (number + 1) % pass_count
 
     parts = [update, rotate, count]
     if wait:
@@ -184,10 +184,10 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     cycle each. ``place``: what is read next; its ``maximum`` comes in the same cycle, its ``word`` after the next clock
     edge with ``read``. Three cycles from ``group_complete`` to ``chunks.valid``.
     """
-    KEYS, KEY_SHIFT = config.predict_keys, clog2(config.predict_keys)
-    LANES, LANE_SHIFT = config.softmax_lanes, clog2(config.softmax_lanes)
-    ALL_KEYS, VISIBLE = (1 << KEYS) - 1, config.key_count_bits
-    key_masks = tuple((2 << i) - 1 for i in range(KEYS))
+    key_count, key_shift = config.predict_keys, clog2(config.predict_keys)
+    lane_count, lane_shift = config.softmax_lanes, clog2(config.softmax_lanes)
+    all_keys, visible_bits = (1 << key_count) - 1, config.key_count_bits
+    key_masks = tuple((2 << i) - 1 for i in range(key_count))
     group, fetched = begun.like(), chunks.like()
     queue = fifo(clk, reset, _own_ready(begun), group, depth=_GROUP_QUEUE)
 
@@ -197,13 +197,13 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])  # the query's last visible key
     next_last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])
     advance, offered, last_chunk, last_query, finish = [Signal(False) for _ in range(5)]
-    last_key = Signal(intbv(0, min=0, max=max(2, KEYS)))
-    last_mask = Signal(intbv(0)[KEYS:])
+    last_key = Signal(intbv(0, min=0, max=max(2, key_count)))
+    last_mask = Signal(intbv(0)[key_count:])
 
     @always_comb
     def query():
-        lane_queries.next = (group.count + (LANES - 1 - lane)) >> LANE_SHIFT
-        index.next = place.number * LANES + lane
+        lane_queries.next = (group.count + (lane_count - 1 - lane)) >> lane_shift
+        index.next = place.number * lane_count + lane
         if place.number != 0:
             last_seen.next = next_last_seen
         elif group.causal:
@@ -215,7 +215,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     def bounds():
         advance.next = chunks.ready or not chunks.valid
         offered.next = complete_groups != 0 and group.valid and lane_queries != 0
-        last_chunk.next = place.chunk == (last_seen >> KEY_SHIFT)
+        last_chunk.next = place.chunk == (last_seen >> key_shift)
         last_query.next = place.number + 1 == lane_queries
 
     @always_comb
@@ -270,7 +270,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     def next_query():
         if read and last_chunk:
             if group.causal:
-                next_last_seen.next = last_seen + LANES
+                next_last_seen.next = last_seen + lane_count
             else:
                 next_last_seen.next = last_seen
 
@@ -288,10 +288,10 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
         if advance:
             fetched.last.next = last_chunk
             fetched.query.next = group.query + index
-            fetched.visible.next = last_seen[VISIBLE:] + 1
+            fetched.visible.next = last_seen[visible_bits:] + 1
             fetched.group_last.next = index + 1 == group.count
             fetched.head_last.next = group.head_last and index + 1 == group.count
-            last_key.next = last_seen % KEYS
+            last_key.next = last_seen % key_count
             if place.chunk == 0:
                 fetched.maximum.next = maximum
 
@@ -306,7 +306,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
             if fetched.last:
                 chunks.visible_mask.next = last_mask
             else:
-                chunks.visible_mask.next = ALL_KEYS
+                chunks.visible_mask.next = all_keys
             chunks.last.next = fetched.last
             chunks.query.next = fetched.query
             chunks.visible.next = fetched.visible
@@ -332,16 +332,16 @@ def score_store(clk, reset, scores, valid, last, begun, chunks, progress, lane, 
     ``valid`` cycle; ``last`` with the last chunk of a group. The caller starts chunk c of a group only if no more than
     two groups, it included, are begun and not yet streamed out, or three and ``progress.free_chunks`` is above c.
     """
-    PASSES, CHUNKS = config.predict_queries // config.softmax_lanes, config.max_chunks
-    depth = 2 * PASSES * CHUNKS
+    pass_count, chunk_count = config.predict_queries // config.softmax_lanes, config.max_chunks
+    depth = 2 * pass_count * chunk_count
     word = ConcatSignal(*reversed(scores)) if len(scores) > 1 else scores[0]
     place = ReadPlace(config)
-    number, settled_number = [Signal(intbv(0, min=0, max=max(2, PASSES))) for _ in range(2)]
-    chunk = Signal(intbv(0)[max(1, clog2(CHUNKS)) :])
+    number, settled_number = [Signal(intbv(0, min=0, max=max(2, pass_count))) for _ in range(2)]
+    chunk = Signal(intbv(0)[max(1, clog2(chunk_count)) :])
     buffer, settled_buffer, first, settled, group_complete, read = [Signal(False) for _ in range(6)]
     settled_maximum, read_maximum = _score(), _score()
     write_address, read_address = Signal(intbv(0)[clog2(depth) :]), Signal(intbv(0)[clog2(depth) :])
-    settled_address, maximum_address = [Signal(intbv(0)[clog2(2 * PASSES) :]) for _ in range(2)]
+    settled_address, maximum_address = [Signal(intbv(0)[clog2(2 * pass_count) :]) for _ in range(2)]
     read_word = Signal(intbv(0)[len(chunks.scores) :])
 
     @always(clk.posedge)
@@ -351,8 +351,8 @@ def score_store(clk, reset, scores, valid, last, begun, chunks, progress, lane, 
             chunk.next = 0
             buffer.next = False
         elif valid:
-            number.next = (number + 1) % PASSES
-            if number == PASSES - 1:
+            number.next = (number + 1) % pass_count
+            if number == pass_count - 1:
                 if last:
                     chunk.next = 0
                     buffer.next = not buffer
@@ -362,23 +362,23 @@ def score_store(clk, reset, scores, valid, last, begun, chunks, progress, lane, 
     @always_comb
     def addresses():
         first.next = chunk == 0
-        write_address.next = (buffer * PASSES + number) * CHUNKS + chunk
-        read_address.next = (place.buffer * PASSES + place.number) * CHUNKS + place.chunk
-        settled_address.next = settled_buffer * PASSES + settled_number
-        maximum_address.next = place.buffer * PASSES + place.number
+        write_address.next = (buffer * pass_count + number) * chunk_count + chunk
+        read_address.next = (place.buffer * pass_count + place.number) * chunk_count + place.chunk
+        settled_address.next = settled_buffer * pass_count + settled_number
+        maximum_address.next = place.buffer * pass_count + place.number
 
     @always(clk.posedge)
     def complete():
         group_complete.next = settled and settled_number == 0 and not reset
         if reset:
             settled_buffer.next = False
-        elif settled and settled_number == PASSES - 1:
+        elif settled and settled_number == pass_count - 1:
             settled_buffer.next = not settled_buffer
 
     store = ram_with_enable(clk, valid, write_address, word, read, read_address, read_word, depth=depth)
     maxima = query_maxima(clk, reset, scores, first, last, valid, settled, settled_number, settled_maximum, config)
     settled_maxima = distributed_ram(
-        clk, settled, settled_address, settled_maximum, maximum_address, read_maximum, depth=2 * PASSES
+        clk, settled, settled_address, settled_maximum, maximum_address, read_maximum, depth=2 * pass_count
     )
     reader = chunk_reader(
         clk, reset, begun, group_complete, place, read, read_word, read_maximum, chunks, progress, lane, config
