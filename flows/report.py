@@ -20,7 +20,7 @@ def simulation(
 
     Figures of several heads: lengths and thresholds are those of the first (all heads of a file share them),
     density, cycles, rounds and what follows from them count all heads together, errors are means over heads.
-    Cycles and rounds are the core's own counters; the golden engine has rounds, but no cycles.
+    Cycles and rounds are the core's own counters; the golden engine has no cycles, and rounds of the tiled array only.
 
     Args:
         thresholds: T of each head.
@@ -31,7 +31,8 @@ def simulation(
     kept = int(sum(result.mask.sum() for result in results))
     pairs = sum(len(head.q) * len(head.k) for head in heads)
     lanes = config.multipliers
-    rounds = counters["rounds"] if counters else sum(result.rounds for result in results)
+    golden_rounds = [result.rounds for result in results]
+    rounds = counters["rounds"] if counters else None if None in golden_rounds else sum(golden_rounds)
     cycles = counters["cycles"] if counters else None
 
     def mean(name):
@@ -49,7 +50,7 @@ def simulation(
         "density": kept / pairs,
         "cycles": cycles,
         "rounds": rounds,
-        "utilization": kept / (rounds * lanes) if rounds else None,
+        "utilization": kept / (rounds * config.rows * config.lanes) if rounds else None,
         "efficiency": kept * 2 * d / (lanes * cycles) if cycles else None,
         "speedup_vs_dense": pairs * 2 * d / (lanes * cycles) if cycles else None,
         "bit_exact": bit_exact,

@@ -3,9 +3,12 @@
 from myhdl import Signal, always, intbv
 
 from golden.config import Config, clog2
+from hdl.banked.attention import banked_attention
+from hdl.banked.keys import KeyWrites
+from hdl.banked.query_ring import QueryRingWrites
 from hdl.comparator import bits_stream, chunks_stream, comparator, results_stream
 from hdl.counters import Events
-from hdl.drain import RecordsRead
+from hdl.group_starts import GroupStarts
 from hdl.hierarchy import module
 from hdl.loader import loader
 from hdl.normalizer import TAG_BITS, output_rows_stream
@@ -14,12 +17,8 @@ from hdl.predictor import head_stream, predictor
 from hdl.quantizer import levels_stream, quantizer, rows_stream
 from hdl.registers import CoreStatus, control_port, descriptor_stream, registers
 from hdl.stream import AxiStream
-from hdl.tiled.array import array
-from hdl.tiled.bitmaps import bitmaps
-from hdl.group_starts import GroupStarts
-from hdl.tiled.interfaces import ColumnWrites, QueryWrites, SumsRead, blocks_stream, drains_stream
-from hdl.tiled.normalizer import tiled_normalizer
-from hdl.tiled.work import work_items_stream
+from hdl.tiled.attention import tiled_attention
+from hdl.tiled.interfaces import ColumnWrites, QueryWrites
 from hdl.visible_sum import ValueSumsRead, ValueWrites
 
 
@@ -43,6 +42,11 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
     s_axil: AXI4-Lite control, docs/registers.md; a head's descriptor is committed before its frame is taken.
     reset: synchronous, active high.
     """
+    if config.array == "banked":
+        attention, keys, queries = banked_attention, KeyWrites(config), QueryRingWrites(config)
+    else:
+        attention, keys, queries = tiled_attention, ColumnWrites(config), QueryWrites(config)
+
     softmax_lanes = range(config.softmax_lanes)
     core_reset = Signal(True)
     status, events = CoreStatus(), Events(config)
@@ -54,13 +58,8 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
     results = [results_stream(config) for _ in softmax_lanes]
     kept_counts = [Signal(intbv(0)[clog2(config.predict_keys + 1) :]) for _ in softmax_lanes]
     starts = GroupStarts(config)
-    columns, queries, values, value_sums = (
-        ColumnWrites(config), QueryWrites(config), ValueWrites(config), ValueSumsRead(config),
-    )  # fmt: skip
-    blocks, drains, sums, records = blocks_stream(config), drains_stream(config), SumsRead(config), RecordsRead(config)
-    work = [work_items_stream(config) for _ in range(config.rows)]
-    rows_out = output_rows_stream(config)
-    block_done, drained, round_tick = Signal(False), Signal(False), Signal(False)
+    values, value_sums, rows_out = ValueWrites(config), ValueSumsRead(config), output_rows_stream(config)
+    queries_done, round_tick = Signal(False), Signal(False)
     head_done, head_done_key_set, stall_out = Signal(False), Signal(False), Signal(False)
     poison_valid, poison_tag = Signal(False), Signal(intbv(0)[TAG_BITS:])
 
@@ -70,7 +69,7 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
 
     control = registers(clk, reset, s_axil, descriptor, status, events, config)
     load = loader(
-        clk, core_reset, s_axis, descriptor, rows, head, columns, queries, values, value_sums, block_done, head_done,
+        clk, core_reset, s_axis, descriptor, rows, head, keys, queries, values, value_sums, queries_done, head_done,
         head_done_key_set, poison_valid, poison_tag, status, config,
     )  # fmt: skip
     quantize = quantizer(clk, core_reset, rows, levels, config)
@@ -79,16 +78,14 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
         comparator(clk, core_reset, chunks[lane], bits[lane], results[lane], kept_counts[lane], config)
         for lane in softmax_lanes
     ]
-    pack = bitmaps(clk, core_reset, starts, bits, results, blocks, work, records, drained, config)
-    compute = array(
-        clk, core_reset, columns, queries, work, blocks, drains, sums, drained, block_done, round_tick, config
+    attend = attention(
+        clk, core_reset, keys, queries, values, value_sums, starts, bits, results, rows_out, queries_done, round_tick, config
     )  # fmt: skip
-    normalize = tiled_normalizer(clk, core_reset, drains, sums, records, values, value_sums, rows_out, drained, config)
     put_out = output(
         clk, core_reset, rows_out, m_axis, poison_valid, poison_tag, head_done, head_done_key_set, stall_out, config
     )  # fmt: skip
     count = event_counts(clk, status, s_axis, round_tick, kept_counts, head_done, stall_out, events, config)
-    return control, load, quantize, predict, compare, pack, compute, normalize, put_out, restart, count
+    return control, load, quantize, predict, compare, attend, put_out, restart, count
 
 
 @module

@@ -20,14 +20,15 @@ def _score_phase(odd_phase, even, score_phase):
 
 
 @module
-def banked_array(clk, reset, key_writes, queries, rows, words, sums, round_tick, config):
+def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, round_tick, config):
     """H clusters, and the copies of the keys that they share. In a round each lane can make a score and add a value.
 
     Args:
         key_writes: `KeyWrites`.
         queries, rows, words: lists of streams, one each a cluster: `queries_stream`, `row_stream`, `words_stream`.
         sums: list of `sums_stream`, one a cluster; a query's row leaves some time after its last word came.
-        round_tick: pulse, 2 * slot_cycles cycles have gone by in which at first a query was in a cluster.
+        rooms: how many queries each cluster may get at once.
+        round_tick: pulse, 2 * slot_cycles cycles with a query in a cluster are over.
     """
     clusters = range(config.rows)
     last_word = config.slot_cycles - 1
@@ -37,7 +38,6 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, round_tick,
     word = Signal(intbv(0)[word_bits(config) :])
     score_phases = {even: Signal(False) for even in (True, False)}
     ports = [[KeyPort(config) for _ in range(config.lanes)] for _ in clusters]
-    rooms = [Signal(intbv(0, min=0, max=config.slots + 1)) for _ in clusters]
     busy_lanes = [Signal(intbv(0, min=0, max=config.lanes + 1)) for _ in clusters]
     number_of_clusters = config.rows
 

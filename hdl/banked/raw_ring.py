@@ -77,8 +77,12 @@ def raw_ring(clk, reset, writes, completed, status, numerators, config):
 
     @always_comb
     def changes():
-        set_flag.next = completed.active << completed.entry
-        clear_flag.next = status.take << status.entry
+        set_flag.next = 0
+        clear_flag.next = 0
+        if completed.active:
+            set_flag.next = 1 << completed.entry
+        if status.take:
+            clear_flag.next = 1 << status.entry
 
     @always(clk.posedge)
     def complete_rows():

@@ -1,0 +1,32 @@
+"""The tiled organisation between the comparators and the output: bitmaps and packers, array, normalizer."""
+
+from myhdl import Signal
+
+from hdl.drain import RecordsRead
+from hdl.hierarchy import module
+from hdl.tiled.array import array
+from hdl.tiled.bitmaps import bitmaps
+from hdl.tiled.interfaces import SumsRead, blocks_stream, drains_stream
+from hdl.tiled.normalizer import tiled_normalizer
+from hdl.tiled.work import work_items_stream
+
+
+@module
+def tiled_attention(
+    clk, reset, keys, queries, values, value_sums, starts, bits, results, rows_out, queries_done, round_tick, config
+):  # fmt: skip
+    """Rows of O, from kept keys.
+
+    keys, queries, values: write ports of the loader (``ColumnWrites``, ``QueryWrites``, ``ValueWrites``); value_sums: its read
+    port. starts: ``GroupStarts`` of the predictor. bits, results: lists of streams, one each a softmax lane.
+    rows_out: ``output_rows_stream``. queries_done: pulse, the last query of the oldest block has been read. round_tick: pulse, a
+    round has begun.
+    """
+    blocks, drains, sums, records = blocks_stream(config), drains_stream(config), SumsRead(config), RecordsRead(config)
+    work = [work_items_stream(config) for _ in range(config.rows)]
+    drained = Signal(False)
+    return (
+        bitmaps(clk, reset, starts, bits, results, blocks, work, records, drained, config),
+        array(clk, reset, keys, queries, work, blocks, drains, sums, drained, queries_done, round_tick, config),
+        tiled_normalizer(clk, reset, drains, sums, records, values, value_sums, rows_out, drained, config),
+    )
