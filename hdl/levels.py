@@ -13,7 +13,9 @@ READ_CYCLES = 3
 
 
 def level_groups(config):
-    """Groups of queries in the ring: two blocks' worth."""
+    """Groups of queries in the ring: two blocks' worth, or half of what the ring of a banked array holds."""
+    if config.array == "banked":
+        return max(2, config.ring_groups // 2)
     return max(2, 2 * config.block_queries // config.predict_queries)
 
 
