@@ -25,6 +25,13 @@ def _percent(text):
     return value
 
 
+def _minutes(text):
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} isn't above 0")
+    return value
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     main = _Parser(prog="python -m flows", description="Sanger: simulation and Verilog of the sparse attention core.")
@@ -65,6 +72,21 @@ def parser() -> argparse.ArgumentParser:
 
     verilog = command("verilog", "Convert the core to Verilog, one file a module.")
     verilog.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
+
+    synth = command("synth", "Synthesise the core with the open tools, and report area and clock.")
+    synth.add_argument("--target", default="ecp5", choices=("ecp5", "ice40", "xilinx", "xilinx7", "vivado"),
+                       help="ecp5 and ice40: with place and route; xilinx (UltraScale+) and xilinx7: Yosys only; vivado: only"
+                       " set up, as it needs the vendor's tool (default: %(default)s)")  # fmt: skip
+    synth.add_argument("--no-place", action="store_true", help="Yosys only")
+    synth.add_argument("--simulation", type=Path, metavar="REPORT.json",
+                       help="report of a simulation with cycles: adds heads per second and GOPS")  # fmt: skip
+    synth.add_argument("--report", type=Path, metavar="REPORT.json", help="write the printed figures as JSON")
+    synth.add_argument("--minutes", type=_minutes, default=60, metavar="M",
+                       help="stop the tools then; a further run goes on (default: %(default)s)")  # fmt: skip
+
+    commands.add_parser("report", help="Collect the reports that were made into docs/resource-use.md.",
+                        description="Collect the reports of synthesis and simulation in build/reports into"
+                        " docs/resource-use.md, with plots.")  # fmt: skip
     return main
 
 
@@ -78,9 +100,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "calibrate":
             return _calibrate(options)
+        if options.command == "report":
+            return _report()
         config = named(options.config)
         if options.command == "verilog":
             return _verilog(options, config)
+        if options.command == "synth":
+            return _synth(options, config)
         return _simulate(options, config)
     except (InputError, ConfigError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
@@ -117,6 +143,25 @@ def _calibrate(options):
             " expect a poor transform",
             file=sys.stderr,
         )
+    return 0
+
+
+def _synth(options, config):
+    from flows.synth import SynthesisError, synthesize
+
+    try:
+        synthesize(config, options.target, not options.no_place, options.report, options.simulation, options.minutes)
+    except SynthesisError as error:
+        print(f"python -m flows synth: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _report():
+    from flows.resource_use import write_page
+
+    for path in write_page():
+        print(path)
     return 0
 
 

@@ -1,6 +1,8 @@
 # Yosys' part of synthesis, for edalize (its yosys_template). It adds to edalize's own script:
 # - the core's rules: no latches, no memory dissolved into flip-flops, no combinational loops;
 # - `ram_style` is ignored for iCE40, which has no distributed RAM;
+# - with -noflatten, modules are flattened only once they are mapped: each kind of module is mapped once, and the names
+#   of the cells keep the hierarchy;
 # - the netlist appears under its name only when it is complete, so that an interrupted run can go on.
 
 yosys -import
@@ -19,7 +21,7 @@ set command [string trim [info body synth]]
 
 proc run {steps} {
     global command top
-    eval "$command -run $steps"
+    {*}[subst $command] -run $steps
 }
 
 hierarchy -check -top $top
@@ -28,13 +30,20 @@ if {[string match "synth_ice40*" $command]} {
 }
 run begin:map_ffram
 
-# What is a memory here becomes flip-flops (ROMs become logic, as they should).
-tee -q -o dissolved_memories.txt select -list t:\$mem_v2 r:WR_PORTS>0 %i
-tee -q -o latches.txt select -list t:\$dlatch t:\$adlatch t:\$dlatchsr t:\$sr t:\$_DLATCH_*
-select -assert-none t:\$mem_v2 r:WR_PORTS>0 %i
-select -assert-none t:\$dlatch t:\$adlatch t:\$dlatchsr t:\$sr t:\$_DLATCH_*
+# What is still a memory here becomes flip-flops (ROMs become logic, as they should). That is meant for the few words
+# that some blocks keep side by side, never for a memory of hdl/memory.py.
+set dissolved {*/memory r:SIZE>8 %u t:$mem_v2 %i r:WR_PORTS>0 %i}
+set latches {t:$dlatch t:$adlatch t:$dlatchsr t:$sr t:$_DLATCH_*}
+tee -q -o dissolved_memories.txt select -list {*}$dissolved
+tee -q -o latches.txt select -list {*}$latches
+select -assert-none {*}$dissolved
+select -assert-none {*}$latches
 
 run map_ffram:
+if {[lsearch $command -noflatten] >= 0} {
+    flatten
+    opt_clean
+}
 check -assert
 
 write_json $name.json.part

@@ -1,0 +1,140 @@
+"""``python -m flows study``: what the connection of lanes to keys costs, and what it saves.
+
+Each variant has the same number of multipliers and of queries a row. Area: the whole core through Yosys, so that what
+packing costs is there too. Cycles: rounds of the golden model's packer on captured heads, 2d each, prediction not
+limiting. For the banked array, whose lanes work independently, they are the core's own, from reports of ``simulate``.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from flows import heads, synth
+from flows.engines import ROOT
+from golden import head
+from golden.config import CONFIGS, Config
+from golden.packer import sub_rows
+from golden.tiled import count_rounds
+
+FILES = ("minilm_l0_n512.npz", "minilm_l2_n512.npz", "minilm_l5_n512.npz")
+THRESHOLDS = (1, 2)
+"""In units of 1/n."""
+REPORT = synth.REPORTS / "study.json"
+_SHAPES = ((8, 16, 64, (1, 2, 3, 4, 16)), (32, 4, 32, (1, 2, 3, 4)))
+"""Rows, lanes, keys of a tile, and spans: 128 PEs, as many as the default configuration has."""
+_ARRAY, _PACKING = ("array", "banked_attention", "cluster"), ("bitmaps", "row_packer", "bank_packer")
+
+
+def variants() -> list[Config]:
+    """The configurations that are compared: tiled with several spans, and the banked one of the same size."""
+    same_size = [one for one in CONFIGS.values() if one.multipliers == 128 and one.d == 32]
+    base = next(one for one in same_size if one.array == "tiled")
+    tiled = [
+        base.replace(name=f"N{lanes}_W{keys}_span{span}", rows=rows, lanes=lanes, tile_keys=keys, span=span)
+        for rows, lanes, keys, spans in _SHAPES
+        for span in spans
+    ]
+    return tiled + [one for one in same_size if one.array == "banked"]
+
+
+def study(minutes: float, measured: Path = synth.REPORTS) -> dict:
+    """Measure all variants, print the table and write ``build/reports/study.json``.
+
+    Args:
+        minutes: for Yosys, each variant.
+        measured: folder with reports of ``simulate`` of the banked configuration, ``study-<T>-<config>-<file>.json``.
+
+    Raises:
+        SynthesisError: a variant failed.
+    """
+    rows = []
+    for config in variants():
+        folder = synth.set_up(config, "ecp5")
+        synth.run(folder, synth.TARGETS["ecp5"].steps[:1], minutes, config.name)
+        area = synth.read(folder, config, "ecp5")
+        row = {
+            "name": config.name,
+            "array": config.array,
+            "lanes": config.lanes,
+            "tile_keys": config.tile_keys,
+            "span": config.span if config.array == "tiled" else None,
+            "inputs": config.lane_inputs if config.array == "tiled" else None,
+            "lut": area["lut"],
+            "reg": area["reg"],
+            "blkmem": area["blkmem"],
+            "lut_array": _luts(area, _ARRAY),
+            "lut_packing": _luts(area, _PACKING),
+            "work": {str(threshold): _work(config, threshold, measured) for threshold in THRESHOLDS},
+        }
+        rows.append(row)
+        made = {"files": list(FILES), "d": rows and config.d, "variants": rows}
+        REPORT.parent.mkdir(parents=True, exist_ok=True)
+        REPORT.write_text(json.dumps(made, indent=1) + "\n")
+    print_study(made)
+    return made
+
+
+def _luts(area, blocks):
+    """LUTs of the outermost blocks with one of these names."""
+    total, counted = 0, []
+    for path in sorted(area["modules"], key=lambda path: path.count(".")):
+        name = path.split(".")[-1].rstrip("0123456789").rstrip("_")
+        if name in blocks and not any(path.startswith(f"{outer}.") for outer in counted):
+            counted.append(path)
+            total += area["modules"][path]["lut"]
+    return total
+
+
+def _work(config, threshold, measured):
+    """Cycles of all heads, and the share of the multipliers' cycles that kept scores used."""
+    kept, cycles = 0, 0
+    for name in FILES:
+        if config.array != "tiled":
+            path = measured / f"study-{threshold}-{config.name}-{Path(name).stem}.json"
+            if not path.exists():
+                return None
+            simulation = json.loads(path.read_text())
+            cycles += simulation["cycles"]
+            kept += round(simulation["density"] * simulation["n_q"] * simulation["n_k"] * simulation["heads"])
+            continue
+        for one in heads.load(ROOT / "data" / name, config)[0]:
+            settings = one.settings(threshold / len(one.k), causal=False, residual=True)
+            mask, _ = head.predict_mask(one.q, one.k, settings, config)
+            tiles = np.pad(mask, ((0, 0), (0, -mask.shape[1] % config.tile_keys)))
+            tiles = tiles.reshape(len(mask), -1, config.tile_keys)
+            counts = np.stack([sub_rows(tiles[:, tile], config) for tile in range(tiles.shape[1])], axis=1)
+            cycles += count_rounds(counts, config) * config.round_cycles
+            kept += int(mask.sum())
+    return {"cycles": cycles, "utilization": kept * 2 * config.d / (config.multipliers * cycles)}
+
+
+def print_study(made: dict) -> None:
+    """The table of a study."""
+    table = Table(title="Sanger: what the connection costs and saves (ECP5, Yosys)")
+    columns = ["variant", "inputs a lane", "array LUTs", "packing LUTs", "core LUTs"]
+    columns += [f"{what}, T = {threshold}/n" for threshold in THRESHOLDS for what in ("utilization", "cycles x LUTs")]
+    for column in columns:
+        table.add_column(column, justify="left" if column == "variant" else "right")
+    for cells in study_rows(made):
+        table.add_row(*cells)
+    Console().print(table)
+
+
+def study_rows(made: dict) -> list[list[str]]:
+    """The cells of the study's table, as text. Cycles x LUTs (of the core) is in units of the smallest."""
+    best = {
+        threshold: min((one["work"][threshold]["cycles"] * one["lut"] for one in made["variants"] if one["work"][threshold]),
+                       default=1)
+        for threshold in map(str, THRESHOLDS)
+    }  # fmt: skip
+    rows = []
+    for one in made["variants"]:
+        cells = [one["name"], str(one["inputs"] or "-"), *(f"{one[key]:,}" for key in ("lut_array", "lut_packing", "lut"))]
+        for threshold, smallest in best.items():
+            work = one["work"][threshold]
+            cells += [f"{work['utilization']:.2f}", f"{work['cycles'] * one['lut'] / smallest:.2f}"] if work else ["-", "-"]
+        rows.append(cells)
+    return rows
