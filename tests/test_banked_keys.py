@@ -137,7 +137,7 @@ def test_synthesis_makes_block_rams_of_a_lanes_keys(tmp_path):
     write, ports = LaneWrite(config), [KeyPort(config) for _ in range(CLUSTERS_A_COPY)]
     data = KeyWrites(config).data[0]
     design = convert(
-        lane_keys.unelaborated(Signal(False), write, data, Signal(False), Signal(False), ports, config), tmp_path
+        lane_keys.unelaborated(Signal(False), write, data, Signal(False), ports, config), tmp_path
     )
     script = f"read_verilog {' '.join(design.files)}; synth_ecp5 -top {design.top}; stat"
     report = subprocess.run(["yosys", "-p", script], capture_output=True, text=True, check=True).stdout

@@ -319,7 +319,7 @@ def query_order(clk, reset, order, arrived, records, compared, config):
     Args:
         order: stream of groups, `count` and `head_last`.
         arrived: pulses of the softmax lanes. records: `LaneRead` of theirs.
-        compared: `compared_stream`, four cycles or more after the query arrived.
+        compared: `compared_stream`, five cycles or more after the query arrived.
     """
     lanes, last_lane = config.softmax_lanes, config.softmax_lanes - 1
     ring_places = config.ring_groups << place_bits(config)

@@ -75,43 +75,43 @@ def _written_port(enable, write_address, read_address, address):
 
 
 @block
-def _registers(clk, words, held):
-    copies = len(words)
+def _word_unless(clk, clear, word, held):
+    """The register behind a block RAM. It is cleared rather than followed by a multiplexer, which would cost more."""
 
     @always(clk.posedge)
     def hold():
-        for memory in range(copies):
-            held[memory].next = words[memory]
+        if clear:
+            held.next = 0
+        else:
+            held.next = word
 
     return hold
 
 
 @block
-def _operand(clk, port, odd_phase_late, scores_in_odd, words):
-    """Chooses one of `words` [{key set, value}] for a cluster's lane."""
-    key_set_1, key_set_2 = Signal(False), Signal(False)
-    keys_0, values_0, keys_1, values_1 = words
+def _operand(clk, port, odd_phase, scores_in_odd, words):
+    """Chooses one of the block RAMs' `words` [{key set, value}] for a cluster's lane."""
     scores = Signal(False)
+    clears = [Signal(False) for _ in words]
+    held = [Signal(intbv(0)[len(port.data) :]) for _ in words]
+    held_words = [_word_unless(clk, clear, word, copy) for clear, word, copy in zip(clears, words, held)]
 
     @always_comb
     def phase():
-        scores.next = odd_phase_late == scores_in_odd
+        scores.next = odd_phase == scores_in_odd
 
     @always(clk.posedge)
-    def select():
-        key_set_1.next = port.key_set
-        key_set_2.next = key_set_1
-        if key_set_2:
-            if scores:
-                port.data.next = keys_1
-            else:
-                port.data.next = values_1
-        elif scores:
-            port.data.next = keys_0
-        else:
-            port.data.next = values_0
+    def selection():
+        clears[0].next = not scores or port.key_set
+        clears[1].next = scores or port.key_set
+        clears[2].next = not scores or not port.key_set
+        clears[3].next = scores or not port.key_set
 
-    return phase, select
+    @always(clk.posedge)
+    def operand():
+        port.data.next = held[0] | held[1] | held[2] | held[3]
+
+    return phase, selection, held_words, operand
 
 
 @block
@@ -128,10 +128,10 @@ def _no_read_of_what_is_written(clk, write, port):
 
 
 @module
-def lane_keys(clk, write, data, odd_phase, odd_phase_late, ports, config):
+def lane_keys(clk, write, data, odd_phase, ports, config):
     """One lane's K and V in one copy, and the operands of the clusters that share it (`KeyPort`, KEY_CYCLES).
 
-    write: `LaneWrite`, with its `data`. odd_phase: stage 0; odd_phase_late: two cycles later.
+    write: `LaneWrite`, with its `data`. odd_phase: that of the addresses.
     ports: the lane's ports of two or four clusters; the first half of them scores in even phases.
     """
     assert KEY_CYCLES == 3, "block RAM, register, operand"
@@ -161,9 +161,7 @@ def lane_keys(clk, write, data, odd_phase, odd_phase_late, ports, config):
             ),
         ]  # fmt: skip
     for pair, read in zip(pairs, words):
-        held = [Signal(intbv(0)[data_bits:]) for _ in range(2 * SETS)]
-        parts.append(_registers(clk, read, held))
-        parts += [_operand(clk, port, odd_phase_late, bool(odd), held) for odd, port in enumerate(pair)]
+        parts += [_operand(clk, port, odd_phase, bool(odd), read) for odd, port in enumerate(pair)]
     return parts
 
 
@@ -184,16 +182,10 @@ def keys(clk, writes, odd_phase, ports, config):
     enables = [write.enables for write in lane_writes]
     addresses = [write.address for write in lane_writes]
     memory = Signal(intbv(0)[2:])
-    odd_phase_1, odd_phase_2 = Signal(False), Signal(False)
 
     @always_comb
     def memory_of_write():
         memory.next = concat(writes.key_set, writes.value)
-
-    @always(clk.posedge)
-    def phases():
-        odd_phase_1.next = odd_phase
-        odd_phase_2.next = odd_phase_1
 
     @always(clk.posedge)
     def writes_of_lanes():
@@ -207,10 +199,10 @@ def keys(clk, writes, odd_phase, ports, config):
 
     memories = [
         lane_keys(
-            clk, lane_writes[lane], writes.data[lane], odd_phase, odd_phase_2,
+            clk, lane_writes[lane], writes.data[lane], odd_phase,
             [ports[cluster][lane] for cluster in range(config.rows) if copy_of(cluster) == copy], config,
         )
         for copy in range(copies)
         for lane in range(lanes)
     ]  # fmt: skip
-    return memory_of_write, phases, writes_of_lanes, memories
+    return memory_of_write, writes_of_lanes, memories
