@@ -12,7 +12,7 @@ HEAD   ?= data/minilm_l2_n128.npz
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup tools sim test lint verilog registers figures clean
+.PHONY: help setup tools sim test lint verilog registers figures synth synth-tiny gls report clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ tools:
 $(VENV)/ready: requirements.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) 2>/dev/null || { sh flows/install_tools.sh venv && $(PYTHON) -m venv --clear $(VENV); }
 	$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@# nextpnr and the packers come from PyPI; edalize calls them by their plain names
+	@for tool in nextpnr-ecp5 nextpnr-ice40 ecppack icepack; do \
+	  command -v $$tool >/dev/null || ln -s yowasp-$$tool $(VENV)/bin/$$tool; done
 	@touch $@
 
 sim: setup  ## a real attention head through the core's Verilog, compared with the golden model bit by bit
@@ -38,6 +41,18 @@ verilog: setup  ## Verilog of CONFIG in build/verilog/CONFIG
 
 lint: setup  ## Verilator's lint of CONFIG, all warnings on
 	$(VENV)/bin/fusesoc run --target=lint --flag=$(CONFIG) sanger
+
+synth: setup  ## CONFIG on ECP5: area and clock after place and route (up to an hour; goes on where it was interrupted)
+	$(PY) -m flows synth --config $(CONFIG) --target ecp5
+
+synth-tiny: setup  ## the five-minute taste: configuration tiny on ECP5
+	$(PY) -m flows synth --config tiny --target ecp5
+
+gls: setup  ## the synthesised netlist of tiny against the golden model, bit by bit
+	$(VENV)/bin/fusesoc run --target=gls --flag=tiny sanger
+
+report: setup  ## docs/resource-use.md from the reports that were made
+	$(PY) -m flows report
 
 clean:  ## everything that was built; the environment stays
 	rm -rf build

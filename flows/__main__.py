@@ -84,6 +84,12 @@ def parser() -> argparse.ArgumentParser:
     synth.add_argument("--minutes", type=_minutes, default=60, metavar="M",
                        help="stop the tools then; a further run goes on (default: %(default)s)")  # fmt: skip
 
+    study = commands.add_parser("study", help="Measure what the connection of lanes to keys costs and saves.",
+                                description="Area (Yosys) and cycles (captured heads) of the array with several"
+                                " connections; build/reports/study.json.")  # fmt: skip
+    study.add_argument("--minutes", type=_minutes, default=30, metavar="M",
+                       help="for Yosys, each variant (default: %(default)s)")  # fmt: skip
+
     commands.add_parser("report", help="Collect the reports that were made into docs/resource-use.md.",
                         description="Collect the reports of synthesis and simulation in build/reports into"
                         " docs/resource-use.md, with plots.")  # fmt: skip
@@ -102,6 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _calibrate(options)
         if options.command == "report":
             return _report()
+        if options.command == "study":
+            return _study(options)
         config = named(options.config)
         if options.command == "verilog":
             return _verilog(options, config)
@@ -153,6 +161,18 @@ def _synth(options, config):
         synthesize(config, options.target, not options.no_place, options.report, options.simulation, options.minutes)
     except SynthesisError as error:
         print(f"python -m flows synth: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _study(options):
+    from flows.study import study
+    from flows.synth import SynthesisError
+
+    try:
+        study(options.minutes)
+    except SynthesisError as error:
+        print(f"python -m flows study: {error}", file=sys.stderr)
         return 1
     return 0
 

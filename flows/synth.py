@@ -178,7 +178,9 @@ def set_up(config: Config, target: str) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             for file in [*files, *extra]:
                 shutil.copy(file, folder / file.name)
-            _configure(chosen, options, [file.name for file in [*files, *extra]], config, folder)
+            top = _toplevel(chosen)
+            parameters = {} if top == verilog.TOP else {"STREAM_BITS": config.stream_bits}
+            configure(chosen.flow, options, [file.name for file in [*files, *extra]], top, parameters, folder)
         return folder
     finally:
         shutil.rmtree(generated, ignore_errors=True)
@@ -201,21 +203,23 @@ def _extra_files(chosen):
             yield from [file] if isinstance(file, str) else file
 
 
-def _configure(chosen, options, files, config, folder):
+def configure(
+    flow: type, options: dict, files: list[str], toplevel: str, parameters: dict[str, int], folder: Path
+) -> None:  # fmt: skip
+    """Write edalize's files for a flow into a work folder that holds ``files``."""
     kinds = {".v": "verilogSource", ".xdc": "xdc"}
     edam = {
         "name": NAME,
-        "toplevel": _toplevel(chosen),
+        "toplevel": toplevel,
         "files": [{"name": name, "file_type": kinds.get(Path(name).suffix, "user")} for name in files],
-        "parameters": {},
+        "parameters": {
+            name: {"datatype": "int", "paramtype": "vlogparam", "default": value} for name, value in parameters.items()
+        },
         "flow_options": copy.deepcopy(options),
     }
-    if edam["toplevel"] != verilog.TOP:
-        width = {"datatype": "int", "paramtype": "vlogparam", "default": config.stream_bits}
-        edam["parameters"]["STREAM_BITS"] = width
     # edalize 0.6.8 collects the options of all runs in the class
-    flow = type(chosen.flow.__name__, (chosen.flow,), {"_flow": copy.deepcopy(getattr(chosen.flow, "_flow", {}))})
-    flow(edam, str(folder)).configure()
+    fresh = type(flow.__name__, (flow,), {"_flow": copy.deepcopy(getattr(flow, "_flow", {}))})
+    fresh(edam, str(folder)).configure()
 
 
 def _measured(path, config):
@@ -356,7 +360,8 @@ def _reason(folder, step, log):
             ("latches.txt", "found latches"),
         ):
             path = folder / name
-            cells = path.read_text().split() if path.exists() else []
+            lines = path.read_text().splitlines() if path.exists() else []
+            cells = [line for line in lines if not line.startswith("Warning")]
             if cells:
                 return f"yosys {sentence}: {', '.join(cells[:5])}{' ...' if len(cells) > 5 else ''}"
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("ERROR")]

@@ -39,12 +39,18 @@ tee -q -o latches.txt select -list {*}$latches
 select -assert-none {*}$dissolved
 select -assert-none {*}$latches
 
-run map_ffram:
+# Loops show while there are gates, and only where the hierarchy doesn't hide them.
+run map_ffram:map_luts
+design -push-copy
+flatten
+check -assert
+design -pop
+
+run map_luts:
 if {[lsearch $command -noflatten] >= 0} {
     flatten
     opt_clean
 }
-check -assert
 
 write_json $name.json.part
 file rename -force $name.json.part $name.json

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +18,8 @@ GOPS_OPERATIONS = 4
 """Operations of a pair of query and key in each dimension: a multiplication and an addition for Q·K and for P·V."""
 PINS = "core."
 """The core's path in the netlist when ``flows/pins.v`` is around it."""
+INSTANCE = "inst_"
+"""What the converter puts before the name of an instance."""
 _DEPTH = 4  # levels of the hierarchy that a report keeps
 _PRINTED_DEPTH = 2
 _PREDICTION = ("predictor", "quantizer")  # blocks without a multiplier in a DSP
@@ -37,9 +40,9 @@ class Part:
     dsp: int
 
 
-# LUTs that a cell takes. Distributed RAM and shift registers count as the LUTs that they are made of.
+# LUTs that a cell takes, as nextpnr counts them: a carry cell two, distributed RAM four and two more to write it.
 _LUTS = {
-    "LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4,
+    "LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6,
     "SB_LUT4": 1,
     **{f"LUT{inputs}": 1 for inputs in (1, 2, 3, 5, 6)}, "INV": 1, "SRL16E": 1, "SRLC32E": 1,
     "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1D": 8, "RAM32X1S": 1, "RAM64X1S": 1,
@@ -90,7 +93,7 @@ def parse_netlist(path: Path, top: str) -> tuple[dict, dict]:
                 continue
             types[kind] += 1
             taken = _resources(kind, 1)
-            where = [*path, *cell.lstrip("\\").split(".")[:-1]] if not cell.startswith("$") else [*path]
+            where = [*path, *_instances(cell)]
             for depth in range(min(len(where), _DEPTH) + 1):
                 block = instances.setdefault(".".join(where[:depth]), dict.fromkeys(RESOURCES, 0))
                 for resource, amount in taken.items():
@@ -98,6 +101,12 @@ def parse_netlist(path: Path, top: str) -> tuple[dict, dict]:
 
     visit(top, [])
     return instances, dict(types)
+
+
+def _instances(cell):
+    """The instances that a cell of a flattened netlist lies in, by its name."""
+    parts = cell.split(".")
+    return list(takewhile(lambda part: part == PINS.rstrip(".") or part.startswith(INSTANCE), parts[:-1]))
 
 
 def parse_place_and_route(path: Path) -> dict:
@@ -143,17 +152,18 @@ def _critical_path(steps):
 
 def _short(path):
     """An instance's path without the pins around the core and the converter's prefix."""
-    return ".".join(part.removeprefix("inst_") for part in path.removeprefix(PINS).split("."))
+    return ".".join(part.removeprefix(INSTANCE) for part in path.removeprefix(PINS).split("."))
 
 
 def _common_block(cells):
-    """The innermost block that holds all cells of a path."""
-    paths = [_short(cell).split(".")[:-1] for cell in cells]
+    """The innermost block that holds all cells of a path; if only the core does, the blocks of its ends as well."""
+    paths = [_instances(cell.removeprefix(PINS)) for cell in cells]
     common = paths[0]
     for path in paths[1:]:
         length = next((i for i, pair in enumerate(zip(common, path)) if pair[0] != pair[1]), min(len(common), len(path)))
         common = common[:length]
-    return ".".join(common) or "core"
+    ends = [path[0] if path else "core" for path in (paths[0], paths[-1])]
+    return _short(".".join(common)) or f"core ({_short(ends[0])} to {_short(ends[1])})"
 
 
 _ESTIMATE = re.compile(r"Max frequency for clock\s+'[^']*':\s+([\d.]+) MHz")

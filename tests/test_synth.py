@@ -1,0 +1,301 @@
+"""Synthesis: the parsers of the tools' reports, what makes a build fail, the command line, and tiny through the tools."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flows import resource_use, synth, synth_report
+from flows.__main__ import main
+from flows.synth_report import RESOURCES, Part, ReportError
+from golden.config import CONFIGS
+
+REPORTS = Path(__file__).parent / "synthesis"
+PART = Part("LFE5U-85F", lut=83640, reg=83640, blkmem=208, dsp=156)
+TINY = CONFIGS["tiny"]
+
+needs_yosys = pytest.mark.skipif(shutil.which("yosys") is None, reason="no Yosys: make tools")
+
+
+@pytest.fixture(scope="module")
+def report():
+    """Of the little design beside its reports."""
+    return synth_report.parse(REPORTS, "design", "sanger_pins", PART)
+
+
+# Parsers -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_blocks_add_up_to_the_core(report):
+    blocks = {path: counts for path, counts in report["modules"].items() if path}
+    assert set(blocks) == {"array", "bank_0", "bank_1", "predictor"}
+    for resource in ("blkmem", "dsp"):  # the core itself has registers and gates too
+        assert sum(counts[resource] for counts in blocks.values()) == report[resource]
+    assert report["blkmem"] == 2 and blocks["bank_0"]["blkmem"] == 1
+    assert report["dsp"] == blocks["array"]["dsp"] == 1
+
+
+def test_carries_and_distributed_ram_count_as_luts(report):
+    cells = report["cells"]
+    assert cells["CCU2C"] and cells["TRELLIS_DPR16X4"]
+    assert report["lut"] == cells["LUT4"] + 2 * cells["CCU2C"] + 6 * cells["TRELLIS_DPR16X4"]
+    assert report["modules"]["predictor"]["lut"] == 2 * cells["CCU2C"] + 6 * cells["TRELLIS_DPR16X4"]
+
+
+def test_shares_are_of_the_part(report):
+    assert report["share"]["blkmem"] == pytest.approx(2 / 208, abs=1e-4)
+
+
+def test_the_clock_is_that_of_place_and_route(report):
+    assert report["fmax"] == pytest.approx(78.28, abs=0.01)
+
+
+def test_the_critical_path_names_its_blocks_and_adds_up(report):
+    path = report["critical_path"]
+    assert path["from"].startswith("bank_0.") and path["to"].startswith("array.")
+    assert path["block"] == "core (bank_0 to array)"
+    assert path["nanoseconds"] == pytest.approx(1000 / report["fmax"], abs=0.02)
+    assert path["logic"] + path["routing"] == pytest.approx(path["nanoseconds"], abs=0.02)
+    assert path["levels"] == 1  # the multiplier
+
+
+def test_hierarchical_netlists_count_the_same():
+    """As for Xilinx, whose hierarchy is kept."""
+    modules = {
+        "sanger_core": {"cells": {"inst_bank_0": {"type": "bank"}, "inst_bank_1": {"type": "bank"}, "x": {"type": "LUT6"}}},
+        "bank": {"cells": {"ram": {"type": "RAMB18E2"}, "$1": {"type": "FDRE"}, "p": {"type": "DSP48E2"}}},
+        "RAMB18E2": {"attributes": {"blackbox": "1"}, "cells": {}},
+    }
+    folder = REPORTS.parent / "__pycache__"
+    folder.mkdir(exist_ok=True)
+    path = folder / "hierarchical.json"
+    path.write_text(json.dumps({"modules": modules}))
+    instances, cells = synth_report.parse_netlist(path, "sanger_core")
+    assert instances[""] == {"lut": 1, "reg": 2, "blkmem": 1, "dsp": 2}
+    assert instances["inst_bank_1"] == {"lut": 0, "reg": 1, "blkmem": 0.5, "dsp": 1}
+    assert cells["RAMB18E2"] == 2
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"modules": {"other": {"cells": {}}}}'])
+def test_a_file_that_is_no_netlist_is_named(tmp_path, text):
+    path = tmp_path / "sanger.json"
+    path.write_text(text)
+    with pytest.raises(ReportError, match="sanger.json"):
+        synth_report.parse_netlist(path, "sanger_core")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"fmax": {}, "utilization": {}, "critical_paths": []}'])
+def test_a_file_that_is_no_report_of_nextpnr_is_named(tmp_path, text):
+    path = tmp_path / "report.json"
+    path.write_text(text)
+    with pytest.raises(ReportError, match="report.json"):
+        synth_report.parse_place_and_route(path)
+
+
+def test_heads_a_second_follow_from_cycles_and_clock():
+    synthesis = {"fmax": 100.0, "dsp": 100, "lut": 50_000}
+    simulation = {"heads": 12, "n_q": 512, "n_k": 512, "d": 32, "threshold": 1 / 512, "density": 0.25, "cycles": 120_000}
+    figures = synth_report.performance(synthesis, simulation)
+    assert figures["heads_per_second"] == pytest.approx(10_000)
+    assert figures["gops_dense"] == pytest.approx(4 * 512 * 512 * 32 * 10_000 / 1e9)
+    assert figures["gops_effective"] == pytest.approx(figures["gops_dense"] / 4)
+    assert figures["gops_per_dsp"] == pytest.approx(figures["gops_effective"] / 100)
+    assert figures["gops_per_klut"] == pytest.approx(figures["gops_effective"] / 50)
+
+
+def test_without_a_clock_there_are_no_heads_a_second():
+    assert synth_report.performance({"fmax": None}, {"cycles": 100}) is None
+
+
+def test_like_instances_are_shown_together(report):
+    rows = synth_report.groups(report)
+    assert rows[0] == ((), 1, report["modules"][""])
+    assert (("bank",), 2, {"lut": 0, "reg": 0, "blkmem": 2, "dsp": 0}) in rows
+
+
+def test_the_table_is_printed(report, capsys):
+    synth_report.print_synthesis({"config": "design", **report})
+    printed = capsys.readouterr().out
+    assert "bank x 2" in printed and "78.28 MHz" in printed and "critical path" in printed
+
+
+def test_the_estimate_after_placement_stands_in_for_the_clock(tmp_path):
+    shutil.copy(REPORTS / "design.json", tmp_path)
+    (tmp_path / "next.log").write_text("Info: Max frequency for clock '$glbnet$clk': 61.55 MHz (FAIL at 100.00 MHz)\n")
+    made = synth_report.parse(tmp_path, "design", "sanger_pins", PART)
+    assert made["fmax"] is None and made["fmax_estimate"] == 61.55
+
+
+# What makes a build fail ---------------------------------------------------------------------------------------------
+
+
+def test_a_multiplier_in_prediction_is_a_mistake(report):
+    wrong = {**report, "modules": {"predictor": {**dict.fromkeys(RESOURCES, 0), "dsp": 3}}}
+    assert not synth_report.mistakes(report, "")
+    assert "predictor has 3" in synth_report.mistakes(wrong, "")[0]
+
+
+def test_a_memory_lost_in_reading_is_a_mistake(report):
+    log = r"Warning: Replacing memory \memory with list of registers. See sanger_ram_d64.v:30"
+    assert "flip-flops" in synth_report.mistakes(report, log)[0]
+    assert not synth_report.mistakes(report, log.replace(r"\memory", r"\queries"))
+
+
+DESIGNS = {
+    "latches": ("always @* if (d[0]) q = d;", "latches"),
+    "dissolved memories": (
+        "reg [7:0] memory [0:63]; always @(posedge clk) begin memory[d[5:0]] <= d; memory[d[7:2]] <= ~d;"
+        " memory[d[6:1]] <= d + 1; end always @* q = memory[d[5:0]];",
+        "dissolve memories into flip-flops",
+    ),
+    "combinational loops": ("wire x = y ^ d[0]; wire y = x & d[1]; always @* q = {8{y}};", "problems in 'check -assert'"),
+    "nothing": ("always @(posedge clk) q <= d;", None),
+}
+
+
+@needs_yosys
+@pytest.mark.parametrize("design", DESIGNS)
+def test_synthesis_refuses(tmp_path, design):
+    body, sentence = DESIGNS[design]
+    (tmp_path / "sanger_core.v").write_text(
+        f"module sanger_core (input clk, input [7:0] d, output reg [7:0] q); {body} endmodule\n"
+    )
+    for name in ("synth.tcl",):
+        shutil.copy(synth.ROOT / "flows" / name, tmp_path)
+    target = synth.TARGETS["ecp5"]
+    options = synth.core_file()["targets"][target.core_target]["flow_options"]
+    synth.configure(target.flow, options, ["sanger_core.v", "synth.tcl"], "sanger_core", {}, tmp_path)
+    if sentence is None:
+        synth.run(tmp_path, target.steps[:1], minutes=5, title=design)
+        return
+    with pytest.raises(synth.SynthesisError, match=re.escape(sentence)):
+        synth.run(tmp_path, target.steps[:1], minutes=5, title=design)
+    assert not (tmp_path / "sanger.json").exists(), "a run that failed left a netlist"
+
+
+@needs_yosys
+def test_a_run_that_is_out_of_time_leaves_nothing_half_done(tmp_path):
+    folder = synth.set_up(TINY, "ecp5")
+    copied = shutil.copytree(folder, tmp_path / "work", ignore=shutil.ignore_patterns("sanger.*", "seconds.json"))
+    with pytest.raises(synth.OutOfTime):
+        synth.run(copied, synth.TARGETS["ecp5"].steps[:1], minutes=0.02, title="tiny")
+    assert not (copied / "sanger.json").exists()
+
+
+# The command ---------------------------------------------------------------------------------------------------------
+
+
+def refused(capsys, *arguments):
+    """What the command says when it refuses, one line on standard error."""
+    try:
+        status = main(list(arguments))
+    except SystemExit as end:
+        status = end.code
+    said = capsys.readouterr()
+    assert status == 2 and not said.out
+    assert said.err.count("\n") == 1
+    return said.err
+
+
+def test_an_unknown_target_is_refused(capsys):
+    assert "stratix" in refused(capsys, "synth", "--config", "tiny", "--target", "stratix")
+
+
+def test_an_unknown_configuration_is_refused(capsys):
+    assert "'huge'" in refused(capsys, "synth", "--config", "huge")
+
+
+def test_no_time_is_refused(capsys):
+    assert "minutes" in refused(capsys, "synth", "--minutes", "0")
+
+
+def test_a_report_without_a_folder_is_refused_before_anything_runs(capsys, tmp_path):
+    path = tmp_path / "missing" / "report.json"
+    assert "there is no folder" in refused(capsys, "synth", "--config", "tiny", "--report", str(path))
+
+
+@pytest.mark.parametrize(
+    "content, sentence",
+    [
+        ("{}", "not a report of a simulation"),
+        ("]", "not a report of a simulation"),
+        ('{"config": "other", "cycles": 5}', "a simulation of other"),
+        ('{"config": "tiny", "cycles": null}', "has no cycles"),
+    ],
+)
+def test_a_simulation_that_does_not_fit_is_refused(capsys, tmp_path, content, sentence):
+    path = tmp_path / "simulation.json"
+    path.write_text(content)
+    assert sentence in refused(capsys, "synth", "--config", "tiny", "--simulation", str(path))
+
+
+def test_a_missing_tool_is_named(capsys, monkeypatch):
+    monkeypatch.setattr(synth.shutil, "which", lambda tool, path=None: None)
+    assert "yosys isn't installed" in refused(capsys, "synth", "--config", "tiny")
+
+
+# The page ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_collects_what_was_built(tmp_path, report):
+    reports, page, kept = tmp_path / "reports", tmp_path / "resource-use.md", tmp_path / "kept"
+    reports.mkdir()
+    made = {"config": "small", "target": "ecp5", "array": "tiled", **report}
+    (reports / "synthesis-ecp5-small.json").write_text(json.dumps(made))
+    simulation = {"config": "small", "heads": 1, "n_q": 128, "n_k": 128, "d": 32, "threshold": 1 / 128, "density": 0.2,
+                  "cycles": 5000}  # fmt: skip
+    (reports / "simulation-small.json").write_text(json.dumps(simulation))
+    written = resource_use.write_page(reports, page, kept)
+    text = page.read_text()
+    assert "python -m flows synth --config small --target ecp5" in text and "78.3" in text and "bank x 2" in text
+    assert "## Performance" in text and "15,656" in text  # 78.28 MHz / 5000 cycles
+    assert all(path.stat().st_size > 0 for path in written) and (kept / "area-small.png") in written
+    shutil.rmtree(reports)
+    resource_use.write_page(reports, page, kept)
+    assert page.read_text() == text, "the kept reports make the same page"
+
+
+def test_without_reports_there_is_no_page(tmp_path):
+    with pytest.raises(ValueError, match="holds no reports"):
+        resource_use.write_page(tmp_path / "reports", tmp_path / "page.md", tmp_path / "kept")
+    assert not (tmp_path / "page.md").exists()
+
+
+# The tools -----------------------------------------------------------------------------------------------------------
+
+
+@needs_yosys
+def test_tiny_goes_through_yosys(tmp_path):
+    path = tmp_path / "report.json"
+    assert main(["synth", "--config", "tiny", "--target", "ecp5", "--no-place", "--report", str(path)]) == 0
+    made = json.loads(path.read_text())
+    assert made["config"] == "tiny" and not made["mistakes"]
+    assert all(made[resource] > 0 for resource in RESOURCES)
+    assert made["dsp"] >= TINY.multipliers
+    assert {"loader", "quantizer", "predictor", "comparator", "registers", "output"} <= set(made["modules"])
+    blocks = sum(counts["lut"] for name, counts in made["modules"].items() if name and "." not in name)
+    assert blocks == pytest.approx(made["lut"], rel=0.02)
+
+
+def test_a_second_run_uses_what_the_first_made(tmp_path):
+    assert synth.set_up(TINY, "ecp5") == synth.set_up(TINY, "ecp5")
+
+
+def test_the_vivado_project_is_complete():
+    folder = synth.set_up(TINY, "vivado")
+    project = (folder / "sanger.tcl").read_text()
+    read = re.findall(r"read_verilog \{(.*?)\}", project)
+    assert {f"{name}.v" for name in ("sanger_core", "pins", "sanger_loader")} <= set(read)
+    assert all((folder / name).exists() for name in read)
+    instances = {
+        name
+        for file in read
+        for name in re.findall(r"^(sanger_\w+) inst_\w+ \(", (folder / file).read_text(), re.MULTILINE)
+    }
+    assert {f"{name}.v" for name in instances} <= set(read), "an instance has no source"
+    assert "xck26-sfvc784-2LV-c" in project and "sanger_pins" in project and "clock.xdc" in project
+    assert f"STREAM_BITS={TINY.stream_bits}" in project
+    for script in ("sanger_synth.tcl", "sanger_run.tcl", "Makefile", "clock.xdc"):
+        assert (folder / script).exists()
