@@ -52,6 +52,7 @@ def loader_control(
     """
     EARLY_TLAST, LATE_TLAST = int(ErrorCode.EARLY_TLAST), int(ErrorCode.LATE_TLAST)
     NO_KEYS, BAD_LENGTH, NONE = int(ErrorCode.NO_KEYS), int(ErrorCode.BAD_LENGTH), int(ErrorCode.NONE)
+    BAD_PREDICT_DIMS = int(ErrorCode.BAD_PREDICT_DIMS)
     last_beat, last_in_group = config.row_beats - 1, config.predict_queries - 1
     states = enum("IDLE", "CHECK", "KEYS", "VALUES", "OPEN", "QUERIES", "MARK", "DRAIN")
     state = Signal(states.IDLE)
@@ -60,6 +61,7 @@ def loader_control(
     bad = Signal(intbv(0)[ERROR_BITS:])
     queries_alone = Signal(False)
     loaded_keys = Signal(intbv(0)[config.key_count_bits :])  # n_k of the valid key set
+    loaded_dims = Signal(intbv(0)[config.predict_dims_bits :])  # of its keys as the predictor has them
     refusal = Signal(intbv(0)[ERROR_BITS:])
     keys_valid = Signal(False)
     key_set = Signal(False)  # the one that was loaded last; keys are loaded into the other
@@ -87,6 +89,8 @@ def loader_control(
             refusal.next = NO_KEYS
         elif queries_alone and head.n_k != loaded_keys:
             refusal.next = BAD_LENGTH
+        elif queries_alone and head.predict_dims != loaded_dims:
+            refusal.next = BAD_PREDICT_DIMS
         else:
             refusal.next = NONE
 
@@ -257,6 +261,7 @@ def loader_control(
             keys_valid.next = True
             key_set.next = not key_set
             loaded_keys.next = head.n_k
+            loaded_dims.next = head.predict_dims
 
     # The head sets off when its keys and values are in the array's memories.
     @always(clk.posedge)

@@ -419,12 +419,12 @@ static_assert(sizeof(sanger_t) == 0x150, "Packing error");
 #define SANGER__ERROR_CODE__NONE 0  // No error.
 #define SANGER__ERROR_CODE__EARLY_TLAST 1  // TLAST came before the last byte of the frame.
 #define SANGER__ERROR_CODE__LATE_TLAST 2  // The frame goes on after its last byte.
-#define SANGER__ERROR_CODE__BAD_LENGTH 3  // n_q or n_k is 0 or too large, or a causal head has n_q > n_k.
+#define SANGER__ERROR_CODE__BAD_LENGTH 3  // n_q or n_k is 0 or too large, a causal head has n_q > n_k, or with Q alone n_k isn't that of the keys in the core.
 #define SANGER__ERROR_CODE__NO_KEYS 4  // Q alone, without valid K and V in the core.
 #define SANGER__ERROR_CODE__BAD_MODE 5  // No such mode.
 #define SANGER__ERROR_CODE__BAD_FACTOR 6  // Bit 15 of the mantissa is 0, or the shift is over 31.
 #define SANGER__ERROR_CODE__BAD_THRESHOLD 7  // The threshold is over 1.
-#define SANGER__ERROR_CODE__BAD_PREDICT_DIMS 8  // predict_dims is 0 or over the head dimension.
+#define SANGER__ERROR_CODE__BAD_PREDICT_DIMS 8  // predict_dims is 0 or over the head dimension, or with Q alone not that of the keys in the core.
 #define SANGER__ERROR_CODE__QUEUE_FULL 9  // COMMIT while the descriptor queue was full: not pushed.
 #define SANGER__ERROR_CODE__BAD_ADDRESS 10  // No register there, or a write of a read-only, a read of a write-only one (answered with SLVERR).
 

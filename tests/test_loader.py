@@ -78,7 +78,7 @@ class Head:
         )
         self.settings = dict(
             n_q=self.n_q, n_k=self.n_k, mantissa=32768 + self.seed, shift=self.seed % 32, threshold=1000 + self.seed,
-            causal=self.seed % 2, residual=self.seed // 2 % 2, predict_dims=1 + self.seed % self.config.d,
+            causal=self.seed % 2, residual=self.seed // 2 % 2, predict_dims=1 + self.n_k % self.config.d,
         )  # fmt: skip
 
     @property
@@ -135,6 +135,9 @@ def expect(heads, config):
             continue
         if head.alone and valid_head.n_k != head.n_k:
             expected.errors.append(ErrorCode.BAD_LENGTH)
+            continue
+        if head.alone and valid_head.settings["predict_dims"] != head.settings["predict_dims"]:
+            expected.errors.append(ErrorCode.BAD_PREDICT_DIMS)
             continue
         end = len(head.beats) - 1 if head.end is None else head.end
         came = end + 1  # beats up to TLAST
@@ -509,6 +512,16 @@ def test_a_frame_that_goes_on_poisons_the_head_and_is_drained(config):
     bench = with_good_heads_around("icarus", config, wrong)
     assert bench.errors == [ErrorCode.LATE_TLAST] * len(extras)
     assert len(bench.poison) == len(extras)
+
+
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
+def test_queries_alone_predict_with_as_many_dimensions_as_their_keys(config):
+    """The predictor holds the keys quantised with the dimensions of the head that brought them."""
+    heads = heads_of(config, (2, 8), (3, -8), (2, -8))
+    heads[1].settings["predict_dims"] += 1
+    bench = Bench("icarus", config, heads)
+    bench.run()
+    assert bench.errors == [ErrorCode.BAD_PREDICT_DIMS]
 
 
 @pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
