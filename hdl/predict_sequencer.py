@@ -127,13 +127,14 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
     """
     lane_count, ring_size, step_range = config.softmax_lanes, level_groups(config), 1 << step_bits(config)
     two = MOST_GROUPS - 1  # buffers of a score store
-    groups_in_use = [lane.groups for lane in progress]
+    finished = [lane.finished for lane in progress]
     free_chunks = [lane.free_chunks for lane in progress]
+    groups_in_use = [Signal(intbv(0, min=0, max=MOST_GROUPS + 1)) for _ in range(lane_count)]  # begun, not finished
     chunk_bits = len(read.chunk)
     busy = Signal(False)  # in the cycles of a chunk
     more = Signal(False)  # of the group after this chunk
     boundary, free, start_chunk, start_group = [Signal(False) for _ in range(4)]
-    next_chunk = Signal(intbv(0)[chunk_bits:])
+    next_chunk = Signal(intbv(0)[chunk_bits + 1 :])  # of the group in hand
     next_group = Signal(intbv(0)[clog2(ring_size) :])
     last_chunk = Signal(intbv(0)[chunk_bits:])
     first_step, last_step = [Signal(intbv(0)[step_bits(config) :]) for _ in range(2)]
@@ -141,9 +142,6 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
     @always_comb
     def following():
         boundary.next = not busy or read.step == last_step
-        next_chunk.next = 0
-        if more:
-            next_chunk.next = read.chunk + 1
 
     @always_comb
     def buffers():
@@ -192,8 +190,12 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
             read.step.next = first_step
         elif not boundary:
             read.step.next = (read.step + 1) % step_range
-        if start_group or start_chunk:
-            read.chunk.next = next_chunk
+        if start_group:
+            read.chunk.next = 0
+            next_chunk.next = 1
+        elif start_chunk:
+            read.chunk.next = next_chunk[chunk_bits:]
+            next_chunk.next = next_chunk + 1
 
     @always(clk.posedge)
     def group():
@@ -204,4 +206,14 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
             last_step.next = plan.last_step
             first_step.next = plan.first_step
 
-    return following, buffers, start, strobes, control, place, group
+    @always(clk.posedge)
+    def groups():
+        for i in range(lane_count):
+            if reset:
+                groups_in_use[i].next = 0
+            elif start_group and not finished[i]:
+                groups_in_use[i].next = groups_in_use[i] + 1
+            elif finished[i] and not start_group:
+                groups_in_use[i].next = groups_in_use[i] - 1
+
+    return groups, following, buffers, start, strobes, control, place, group

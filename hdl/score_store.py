@@ -59,11 +59,11 @@ def chunks_stream(config):
 
 
 class StoreProgress:
-    """How far a lane is: ``groups`` begun and not yet streamed out, ``free_chunks`` of the oldest's buffer that
-    will not be read again."""
+    """How far a lane is: ``finished`` goes up for a cycle when the oldest group has been streamed out; the first
+    ``free_chunks`` of the buffer of the oldest that isn't finished (until the cycle after that) won't be read again."""
 
     def __init__(self, config):
-        self.groups = Signal(intbv(0, min=0, max=MOST_GROUPS + 1))
+        self.finished = Signal(False)
         self.free_chunks = Signal(intbv(0)[max(1, clog2(config.max_chunks)) :])
 
 
@@ -179,7 +179,7 @@ class ReadPlace:
 def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, chunks, progress, lane, config):
     """Streams complete groups to ``chunks``, query by query, a chunk a cycle, without a gap.
 
-    ``begun``: groups, in order (``valid`` alone; their number is bounded by who watches ``progress``).
+    ``begun``: groups, in order (``valid`` alone; their number is bounded by who minds ``progress``).
     ``group_complete``: pulse, as soon as the maximum of the next group's first query is there; the others may follow a
     cycle each. ``place``: what is read next; its ``maximum`` comes in the same cycle, its ``word`` after the next clock
     edge with ``read``. Three cycles from ``group_complete`` to ``chunks.valid``.
@@ -219,11 +219,15 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
         last_query.next = place.number + 1 == lane_queries
 
     @always_comb
-    def progress_of_group():
+    def end_of_group():
         finish.next = (
             advance and complete_groups != 0 and group.valid
             and (lane_queries == 0 or (last_chunk and last_query))
         )  # fmt: skip
+
+    @always(clk.posedge)
+    def report():
+        progress.finished.next = finish and not reset
         if last_query:
             progress.free_chunks.next = place.chunk
         else:
@@ -237,17 +241,11 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     @always(clk.posedge)
     def groups():
         if reset:
-            progress.groups.next = 0
             complete_groups.next = 0
-        else:
-            if begun.valid and not finish:
-                progress.groups.next = progress.groups + 1
-            elif finish and not begun.valid:
-                progress.groups.next = progress.groups - 1
-            if group_complete and not finish:
-                complete_groups.next = complete_groups + 1
-            elif finish and not group_complete:
-                complete_groups.next = complete_groups - 1
+        elif group_complete and not finish:
+            complete_groups.next = complete_groups + 1
+        elif finish and not group_complete:
+            complete_groups.next = complete_groups - 1
 
     @always(clk.posedge)
     def next_place():
@@ -319,7 +317,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
         _settings_register(clk, advance, fetched, chunks),
     ]
     return (
-        queue, query, bounds, progress_of_group, take, groups, next_place, next_query, valid, fetch, mask_of_last,
+        queue, query, bounds, end_of_group, report, take, groups, next_place, next_query, valid, fetch, mask_of_last,
         offer, settings,
     )  # fmt: skip
 
@@ -330,7 +328,7 @@ def score_store(clk, reset, scores, valid, last, begun, chunks, progress, lane, 
 
     ``scores``: of the lane's queries in turn, for the first chunk of a group, then for the next, a query in each
     ``valid`` cycle; ``last`` with the last chunk of a group. The caller starts chunk c of a group only if no more than
-    two groups, it included, are begun and not yet streamed out, or three and ``progress.free_chunks`` is above c.
+    two groups, it included, are begun and not finished, or three and ``progress.free_chunks`` is above c.
     """
     pass_count, chunk_count = config.predict_queries // config.softmax_lanes, config.max_chunks
     depth = 2 * pass_count * chunk_count

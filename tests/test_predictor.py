@@ -249,6 +249,14 @@ def test_scores_are_golden_and_in_order_whatever_stalls(engine, stall, out_stall
     simulate(engine, TINY, heads_of(TINY, 4 if engine == "myhdl" else 10, seed=3), stall, out_stall, scarce)
 
 
+@pytest.mark.parametrize("out_stall", [0.6, 0.9])
+def test_nothing_is_overwritten_while_chunks_are_slow_to_leave(out_stall):
+    """Multiplication faster than the streams: it fills both buffers of scores, and the ring of queries behind it."""
+    heads = heads_of(TINY, 2, seed=12, n_q=36, n_k=40, predict_dims=2)
+    heads[1] = random_head(np.random.default_rng(13), TINY, 1, n_q=20, n_k=9, predict_dims=2)
+    simulate("icarus", TINY, heads, out_stall=out_stall)
+
+
 # Settings ------------------------------------------------------------------------------------------------------------
 
 
@@ -303,6 +311,70 @@ def test_a_head_cut_short_leaves_the_next_ones_right(queries):
 def test_many_single_queries_do_not_overtake_each_other():
     """Heads of one group and one chunk: more of them are on their way than buffers and queues hold."""
     simulate("icarus", TINY, heads_of(TINY, 40, seed=10, n_q=1, n_k=3, predict_dims=1), out_stall=0.9)
+
+
+# Reset ---------------------------------------------------------------------------------------------------------------
+
+
+@block
+def one_then_other(clk, streams, target, other, blocked):
+    """The target has what the first stream offers, or the second one if ``other``; nothing while ``blocked``."""
+
+    @always(clk.negedge)
+    def choose():
+        chosen = streams[int(other)]
+        for name in target.fields:
+            getattr(target, name).next = getattr(chosen, name)
+        target.valid.next = chosen.valid and not blocked
+        chosen.ready.next = target.ready and not blocked
+        streams[1 - int(other)].ready.next = False
+
+    return choose
+
+
+@pytest.mark.parametrize("reset_at", [40, 93, 150, 251, 333])
+def test_after_a_reset_in_the_middle_all_begins_anew(reset_at):
+    config = TINY
+    old, new = heads_of(config, 6, seed=14, predict_dims=5), heads_of(config, 2, seed=15)
+    clk, start, reset, starts, other = Signal(False), Signal(False), Signal(True), GroupStarts(config), Signal(False)
+    head, levels, chunks = head_stream(config), levels_stream(config), chunks_stream(config)
+    sources = [(head.like(), levels.like()) for _ in range(2)]
+    received, started = [], []
+    expected = [item for one in new for item in expected_chunks(one, config, 0)]
+    cycle = 0
+
+    @always(clk.posedge)
+    def control():
+        nonlocal cycle
+        cycle += 1
+        reset.next = cycle < 3 or cycle == reset_at
+        if cycle == reset_at:
+            other.next = True
+        if cycle == reset_at + 1:
+            received.clear()
+
+    run(
+        clk,
+        start,
+        [
+            make("icarus", predictor, clk, reset, head, levels, [chunks], starts, config=config),
+            control,
+            one_then_other(clk, [source[0] for source in sources], head, other, reset),
+            one_then_other(clk, [source[1] for source in sources], levels, other, reset),
+            rooms(clk, starts, started, random.Random(7), False),
+            collect(clk, chunks, received),
+        ]
+        + [
+            part
+            for heads, source in zip((old, new), sources)
+            for part in (
+                drive(clk, source[0], [{**one.settings, "predict_dims": one.predict_dims} for one in heads]),
+                drive(clk, source[1], level_items(heads, config)[0]),
+            )
+        ],
+        until=lambda: cycle > reset_at + 1 and len(received) >= len(expected),
+    )
+    assert received == expected
 
 
 # Rate ----------------------------------------------------------------------------------------------------------------
