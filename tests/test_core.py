@@ -19,9 +19,9 @@ from tests.core_bench import (
     OKAY,
     SLVERR,
     T_MAX,
-    check_cut_frame,
     check_outputs,
     early,
+    is_cut_frame,
     late,
     play,
     random_head,
@@ -109,7 +109,7 @@ def test_a_frame_that_ends_early_or_late_costs_no_more_than_its_head(config):
             if cut < 2 * keys:
                 assert frames == []
             for frame in frames:
-                check_cut_frame(frame, one, cut)
+                assert is_cut_frame(frame, one, cut)
             assert (yield from bench.field("STATUS.keys_valid")) == (cut >= 2 * keys)
             yield from good_head(bench, generator, 1, 2)
         for more in (1, 7):
@@ -117,7 +117,7 @@ def test_a_frame_that_ends_early_or_late_costs_no_more_than_its_head(config):
             yield from bench.idle()
             assert (yield from bench.error()) == ErrorCode.LATE_TLAST
             for frame in bench.take_frames():
-                check_cut_frame(frame, one, len(one.beats))
+                assert is_cut_frame(frame, one, len(one.beats))
             yield from good_head(bench, generator, 1, 2)
 
     play(config, "icarus", scenario, stall=0.2, seed=16)
@@ -140,7 +140,7 @@ def test_a_long_head_that_is_cut_ends_at_once_and_its_keys_stay(config):
         yield from bench.idle()
         frames = bench.take_frames()
         assert len(frames) == 2 and frames[0][-1].user
-        check_cut_frame(frames[0], one, len(beats))
+        assert is_cut_frame(frames[0], one, len(beats))
         assert frames[1] == more.expected
         assert (yield from bench.error()) == ErrorCode.EARLY_TLAST
 
