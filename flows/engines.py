@@ -1,9 +1,10 @@
 """Engines that run heads on the core: the golden model, MyHDL, and the converted Verilog in two simulators."""
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
-import threading
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -99,26 +100,27 @@ def _watch(command, folder, log, progress):
             raise
 
 
-_build_lock = threading.Lock()
-
-
 def build(engine: str, config: Config, waves: bool = False) -> Path:
-    """Compile the testbench and the core's Verilog with edalize; once for the same sources.
+    """Compile the testbench and the core's Verilog with edalize; once for the same sources, also among processes.
 
     Raises:
         SimulationError: the simulator refused the Verilog.
     """
-    with _build_lock:
-        generated = BUILD / "verilog" / config.name
-        shutil.rmtree(generated, ignore_errors=True)
-        files = verilog.generate(config, generated)
+    builds = BUILD / "simulation"
+    name = f"{engine}-{config.name}{'-waves' if waves else ''}"
+    builds.mkdir(parents=True, exist_ok=True)
+    with open(builds / f"{name}.lock", "w") as lock, tempfile.TemporaryDirectory(dir=builds) as generated:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        files = verilog.generate(config, Path(generated))
         content = hashlib.sha256()
         for file in [*files, TESTBENCH, Path(__file__)]:
             content.update(file.read_bytes())
-        folder = BUILD / "simulation" / f"{engine}-{config.name}{'-waves' if waves else ''}-{content.hexdigest()[:12]}"
+        folder = builds / f"{name}-{content.hexdigest()[:12]}"
         if (folder / "built").exists():
             return folder
-        folder.mkdir(parents=True, exist_ok=True)
+        rtl = folder / "verilog"
+        shutil.copytree(generated, rtl, dirs_exist_ok=True)
+        files = [rtl / file.name for file in files]
         edam = {
             "name": "sanger",
             "toplevel": TOPLEVEL,
