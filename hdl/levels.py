@@ -40,7 +40,7 @@ class LevelRead:
     """
 
     def __init__(self, config):
-        self.key_set = Signal(intbv(0)[1:])
+        self.key_set = Signal(False)
         self.chunk = Signal(intbv(0)[max(1, clog2(config.max_chunks)) :])
         self.step = Signal(intbv(0)[step_bits(config) :])
         self.group = Signal(intbv(0)[clog2(level_groups(config)) :])

@@ -23,7 +23,7 @@ def head_settings(config):
         mantissa=Bits(MANTISSA_BITS),
         shift=Bits(FACTOR_SHIFT_BITS),
         threshold=Bits(THRESHOLD_FRACTION + 1),
-        key_set=Bits(1),
+        key_set=Flag(),
         tag=Bits(TAG_BITS),
         causal=Flag(),
         residual=Flag(),
