@@ -7,6 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from flows.stimulus import ACTIVITY
 from golden.config import Config
 
 _ERRORS = ("error_vs_dense", "error_vs_masked", "error_vs_float_masked")
@@ -53,6 +54,7 @@ def simulation(
         "utilization": kept / (rounds * config.rows * config.lanes) if rounds else None,
         "efficiency": kept * 2 * d / (lanes * cycles) if cycles else None,
         "speedup_vs_dense": pairs * 2 * d / (lanes * cycles) if cycles else None,
+        "activity": {name.lower(): counters[name.lower()] for name in ACTIVITY} if counters else None,
         "bit_exact": bit_exact,
         **{name: mean(name) for name in _ERRORS},
         "wall_seconds": round(wall_seconds, 3),
@@ -81,6 +83,8 @@ def print_simulation(report: dict) -> None:
 def _text(value):
     if value is None:
         return "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{_text(number)} {name.replace('_', ' ')}" for name, number in value.items())
     if isinstance(value, bool):
         return "yes" if value else "NO"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -13,7 +13,7 @@ class Run:
 
     Attributes:
         beats: of the output stream.
-        counters: the core's own, by name (cycles, rounds, kept, slots, heads, error).
+        counters: the core's own, by name (cycles, rounds, kept, slots, heads, multiplications, ..., error).
     """
 
     beats: list

@@ -20,7 +20,10 @@ beats have come; end."""
 SCRIPT_FILE, INPUT_FILE, EXPECTED_FILE = "script.txt", "input.hex", "expected.hex"
 OUTPUT_FILE, LOG_FILE = "output.hex", "registers.txt"
 
-COUNTERS = ("CYCLES", "ROUNDS", "KEPT", "SLOTS", "HEADS")
+ACTIVITY = ("MULTIPLICATIONS", "REGISTER_MOVES", "IDLE_SLOTS")
+"""What the lanes did: docs/organisations.md."""
+
+COUNTERS = ("CYCLES", "ROUNDS", "KEPT", "SLOTS", "HEADS") + ACTIVITY
 """Counters that the script reads at its end, low word first."""
 
 

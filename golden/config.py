@@ -25,6 +25,7 @@ MULTIPLIER_BITS = 18  # signed operands of one DSP block
 OUTPUT_BITS = 16
 OUTPUT_FRACTION = 8
 LENGTH_BITS = 16  # of n_q
+SYSTOLIC_OVERHEAD = 16  # cycles of a systolic round, at most, besides 2 * (d + tile_keys)
 MIN_QUERY_CYCLES = 4  # of a query in the normalizer, which adds up V in a loop of that many stages
 
 
@@ -43,7 +44,7 @@ class Config:
 
     Attributes:
         name: the configuration's name, as flags and reports show it.
-        array: organisation of the PE array: ``tiled`` or ``banked``.
+        array: organisation of the PE array: ``tiled``, ``systolic`` (the paper's; what is said of ``tiled`` holds) or ``banked``.
         rows: H, PE rows (tiled: row r owns queries r, r + H, ... of a block) or clusters (banked).
         lanes: N, lanes of a row or cluster; banked: lane j owns the keys k with k mod N = j.
         tile_keys: W, keys of a tile; banked: of a word of the bitmap.
@@ -96,7 +97,7 @@ class Config:
         require(self.span <= self.lanes, f"span is {self.span}, but must be at most lanes ({self.lanes})")
         require(self.d >= 16 and self.d & (self.d - 1) == 0, f"d is {self.d}, but must be a power of two from 16")
         powers = ["rows", "slots", "lanes", "tile_keys", "max_keys", "predict_keys", "drain_rows"]
-        powers += ["predict_queries"] if self.array == "tiled" else ["lane_width", "ring_groups", "output_ring"]
+        powers += ["predict_queries"] if self.array != "banked" else ["lane_width", "ring_groups", "output_ring"]
         for name in powers:
             require(self._power_of_two(name), f"{name} is {getattr(self, name)}, but must be a power of two")
         for large, small in (
@@ -121,6 +122,8 @@ class Config:
             require(self.slot_cycles >= 4, f"d / lane_width is {self.slot_cycles}, but must be at least 4")
         else:
             require(self.lane_width == 1, f"lane_width is {self.lane_width}, but is 1 unless the array is banked")
+        if self.array == "systolic":
+            require(self.full_connection, f"span is {self.span}, but a systolic array has the full connection ({self.lanes})")
         require(self.stream_bits in (64, 128, 256, 512), f"stream_bits is {self.stream_bits}, but must be 64 to 512")
 
     def _power_of_two(self, name):
@@ -194,7 +197,9 @@ class Config:
 
     @property
     def round_cycles(self) -> int:
-        """Cycles of one round: d of SDDMM and d of SpMM."""
+        """Cycles of one round: d of SDDMM and d of SpMM; systolic: the most that they and the skew take."""
+        if self.array == "systolic":
+            return 2 * (self.d + self.tile_keys) + SYSTOLIC_OVERHEAD
         return 2 * self.d
 
     # -- widths ---------------------------------------------------------------------------------------------------
@@ -292,9 +297,10 @@ class Config:
         return self.predict_queries * self.predict_keys * self.predict_width
 
 
-ARRAYS = ("tiled", "banked")
+ARRAYS = ("tiled", "banked", "systolic")
 ORGANISATION_MULTIPLES = {
     "tiled": (("block_queries", "predict_queries"), ("rows", "softmax_lanes"), ("rows", "drain_rows")),
+    "systolic": (("block_queries", "predict_queries"), ("rows", "softmax_lanes"), ("rows", "drain_rows")),
     "banked": (("d", "lane_width"), ("stream_bytes", "lane_width"), ("rows", "drain_rows")),
 }
 """(larger, smaller): build parameters of which the first must be a multiple of the second."""
@@ -313,6 +319,8 @@ CONFIGS = {
         Config("small_banked", rows=8, slots=4, lanes=4, d=32, **_BANKED),
         Config("bert_banked", rows=4, slots=8, lanes=8, d=64, **_BANKED),
         Config("tiny", rows=2, slots=4, lanes=4, tile_keys=16, span=2, d=16, max_keys=64, stream_bits=64,
+               predict_queries=2, predict_keys=4, predict_width=2, softmax_lanes=1, drain_rows=2),
+        Config("tiny_paper", array="systolic", rows=2, slots=4, lanes=4, tile_keys=16, span=4, d=16, max_keys=64, stream_bits=64,
                predict_queries=2, predict_keys=4, predict_width=2, softmax_lanes=1, drain_rows=2),
         Config("small", rows=8, slots=8, lanes=16, tile_keys=64, **_TILED),
         Config("bert", rows=8, slots=8, lanes=16, tile_keys=64, **{**_TILED, "d": 64}),

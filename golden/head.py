@@ -11,7 +11,7 @@ from golden import banked, comparator, normalizer, predictor, quantizer, tiled
 from golden.config import FACTOR_SHIFT_BITS, KEPT_FRACTION, LENGTH_BITS, MANTISSA_BITS, THRESHOLD_FRACTION, Config
 
 
-ARRAYS = {"tiled": tiled, "banked": banked}
+ARRAYS = {"tiled": tiled, "systolic": tiled, "banked": banked}
 
 
 class HeadError(ValueError):

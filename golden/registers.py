@@ -181,16 +181,16 @@ COUNTER_HIGH_BITS = REGISTER_MAP[f"{REGISTER_MAP.counters[0]}.HI"].fields[0].wid
 
 
 def counter_steps(config: Config) -> dict:
-    """The most that each counter grows in a cycle, by name, in the order of their addresses."""
+    """The most that each counter grows in a cycle, by name, in the order of their addresses.
+
+    What the lanes did is counted for a row and a round at once; banked: for all clusters and half a round.
+    """
     slots = config.rows * config.lanes
-    moves = 2 * config.rows * config.tile_keys  # query and column registers of every row
-    steps = {
-        "KEPT": slots,
-        "SLOTS": slots,
-        "MULTIPLICATIONS": slots,
-        "REGISTER_MOVES": moves,
-        "IDLE_SLOTS": slots,
-    }
+    steps = {"KEPT": slots, "SLOTS": slots, "MULTIPLICATIONS": 2 * config.d * config.lanes, "IDLE_SLOTS": config.lanes}
+    if config.array == "banked":
+        steps.update(MULTIPLICATIONS=config.d * slots, IDLE_SLOTS=slots)
+    if config.array == "systolic":
+        steps["REGISTER_MOVES"] = config.d * (config.tile_keys - config.lanes)
     return {counter: steps.get(counter, 1) for counter in REGISTER_MAP.counters}
 
 

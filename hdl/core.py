@@ -17,6 +17,7 @@ from hdl.predictor import head_stream, predictor
 from hdl.quantizer import levels_stream, quantizer, rows_stream
 from hdl.registers import CoreStatus, control_port, descriptor_stream, registers
 from hdl.stream import AxiStream
+from hdl.tiled.activity import Activity
 from hdl.tiled.attention import tiled_attention
 from hdl.tiled.interfaces import ColumnWrites, QueryWrites
 from hdl.visible_sum import ValueSumsRead, ValueWrites
@@ -59,7 +60,7 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
     kept_counts = [Signal(intbv(0)[clog2(config.predict_keys + 1) :]) for _ in softmax_lanes]
     starts = GroupStarts(config)
     values, value_sums, rows_out = ValueWrites(config), ValueSumsRead(config), output_rows_stream(config)
-    queries_done, round_tick = Signal(False), Signal(False)
+    queries_done, round_tick, activity = Signal(False), Signal(False), Activity(config)
     head_done, head_done_key_set, stall_out = Signal(False), Signal(False), Signal(False)
     poison_valid, poison_tag = Signal(False), Signal(intbv(0)[TAG_BITS:])
 
@@ -79,17 +80,18 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
         for lane in softmax_lanes
     ]
     attend = attention(
-        clk, core_reset, keys, queries, values, value_sums, starts, bits, results, rows_out, queries_done, round_tick, config
+        clk, core_reset, keys, queries, values, value_sums, starts, bits, results, rows_out, queries_done, round_tick, activity,
+        config,
     )  # fmt: skip
     put_out = output(
         clk, core_reset, rows_out, m_axis, poison_valid, poison_tag, head_done, head_done_key_set, stall_out, config
     )  # fmt: skip
-    count = event_counts(clk, status, s_axis, round_tick, kept_counts, head_done, stall_out, events, config)
+    count = event_counts(clk, status, s_axis, round_tick, activity, kept_counts, head_done, stall_out, events, config)
     return control, load, quantize, predict, compare, attend, put_out, restart, count
 
 
 @module
-def event_counts(clk, status, s_axis, round_tick, kept_counts, head_done, stall_out, events, config):
+def event_counts(clk, status, s_axis, round_tick, activity, kept_counts, head_done, stall_out, events, config):
     """What the counters count, one cycle later."""
     lane_slots = config.rows * config.lanes
     lanes = config.softmax_lanes
@@ -111,9 +113,9 @@ def event_counts(clk, status, s_axis, round_tick, kept_counts, head_done, stall_
         events.kept.next = total
 
     @always(clk.posedge)
-    def not_counted():
-        events.multiplications.next = 0
-        events.register_moves.next = 0
-        events.idle_slots.next = 0
+    def done_by_lanes():
+        events.multiplications.next = activity.multiplications
+        events.register_moves.next = activity.register_moves
+        events.idle_slots.next = activity.idle_slots
 
-    return ticks, kept, not_counted
+    return ticks, kept, done_by_lanes

@@ -11,6 +11,7 @@ from myhdl import Signal, instance
 from golden.config import CONFIGS, ConfigError
 from golden.packer import IDLE, all_columns, pack
 from golden.tiled import attend
+from hdl.tiled.activity import Activity
 from hdl.tiled.array import array
 from hdl.tiled.interfaces import ColumnWrites, QueryWrites, SumsRead, blocks_stream, drains_stream
 from hdl.tiled.timing import Timing
@@ -110,7 +111,7 @@ def query_writes(head, start, ring, config):
 
 
 class Bench:
-    """The array among models of its neighbours.
+    """The array among models of its neighbours (tests/test_systolic.py puts its own array here).
 
     Args:
         preload: everything is in the memories and queues before the first block's message is sent.
@@ -118,6 +119,8 @@ class Bench:
         drain_delay: cycles that the normalizer lets pass before it reads a block's sums.
         end_delays: cycles that each block's last end mark of row 0 comes late; then heads come one by one.
     """
+
+    array = array
 
     def __init__(self, config, heads, late_work=0.0, late_drain=0.0, drain_delay=0, end_delays=None, preload=False, seed=1):
         self.config, self.heads, self.preload = config, heads, preload
@@ -136,6 +139,8 @@ class Bench:
                            for start in range(0, len(head.q), config.block_queries)]  # fmt: skip
         self.done = self.read = self.heads_read = self.rounds = self.cycle = 0
         self.received, self.ticks = [], []
+        self.activity = Activity(config)
+        self.counted = dict.fromkeys(vars(self.activity), 0)
 
     def message(self, b):
         h, start = self.block_list[b]
@@ -267,6 +272,8 @@ class Bench:
                 yield self.clk.posedge
                 self.cycle += 1
                 self.done += int(self.block_done)
+                for name in self.counted:
+                    self.counted[name] += int(getattr(self.activity, name))
                 if self.round_tick:
                     self.ticks.append(self.cycle)
 
@@ -274,8 +281,8 @@ class Bench:
 
     def run(self, engine, max_cycles=60000):
         dut = make(
-            engine, array, self.clk, self.reset, self.columns, self.queries, self.work, self.blocks, self.drains,
-            self.sums, self.drained, self.block_done, self.round_tick, self.config,
+            engine, self.array, self.clk, self.reset, self.columns, self.queries, self.work, self.blocks, self.drains,
+            self.sums, self.drained, self.block_done, self.round_tick, self.activity, self.config,
         )  # fmt: skip
         parts = [self.feeder(self.blocks, self.messages, 0.0), self.normalizer(), self.loader(), self.watcher()]
         parts += [self.feeder(stream, queue, self.late_work) for stream, queue in zip(self.work, self.queues)]
@@ -292,6 +299,16 @@ class Bench:
         assert len(self.ticks) == sum(sums.rounds for sums in golden)
         assert self.received == [self.message(b) for b in range(len(self.block_list))]
         assert self.done == len(self.block_list)
+        kept = sum(int(head.mask.sum()) for head in self.heads)
+        assert self.counted == dict(
+            multiplications=2 * self.config.d * kept,
+            register_moves=self.register_moves(),
+            idle_slots=len(self.ticks) * self.config.rows * self.config.lanes - kept,
+        )
+
+    def register_moves(self):
+        """Of the partial sums: none in an adder tree."""
+        return 0
 
 
 def some_heads(config, seed=3):

@@ -2,6 +2,7 @@
 
 from myhdl import Signal, always, always_comb, block, intbv
 
+from golden.config import clog2
 from hdl.banked.cluster import cluster
 from hdl.banked.interfaces import KeyPort, word_bits
 from hdl.banked.keys import keys, scores_in_even_phases
@@ -20,7 +21,7 @@ def _score_phase(odd_phase, even, score_phase):
 
 
 @module
-def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, round_tick, config):
+def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, round_tick, activity, config):
     """H clusters, and the copies of the keys that they share. In a round each lane can make a score and add a value.
 
     Args:
@@ -29,6 +30,7 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, roun
         sums: list of `sums_stream`, one a cluster; a query's row leaves some time after its last word came.
         rooms: how many queries each cluster may get at once.
         round_tick: pulse, 2 * slot_cycles cycles with a query in a cluster are over.
+        activity: `Activity`: each busy lane multiplies d times in a phase; a slot without a score is idle.
     """
     clusters = range(config.rows)
     last_word = config.slot_cycles - 1
@@ -39,7 +41,10 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, roun
     score_phases = {even: Signal(False) for even in (True, False)}
     ports = [[KeyPort(config) for _ in range(config.lanes)] for _ in clusters]
     busy_lanes = [Signal(intbv(0, min=0, max=config.lanes + 1)) for _ in clusters]
-    number_of_clusters = config.rows
+    number_of_clusters, lane_slots = config.rows, config.rows * config.lanes
+    phase_shift = clog2(config.d)
+    scores_in_even = sum(scores_in_even_phases(c, config) << c for c in clusters)
+    scores_before = Signal(intbv(0, min=0, max=lane_slots + 1))
 
     @always(clk.posedge)
     def phase_counter():
@@ -72,4 +77,24 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, roun
         occupied.next = in_flight
         round_tick.next = round_end and occupied and not reset
 
-    return phase_counter, phases, memories, array, rounds
+    # In a phase's first cycle `busy_lanes` are those of the phase before.
+    @always(clk.posedge)
+    def done_by_lanes():
+        busy = intbv(0, min=0, max=lane_slots + 1)
+        scoring = intbv(0, min=0, max=lane_slots + 1)
+        busy[:] = 0
+        scoring[:] = 0
+        for c in range(number_of_clusters):
+            busy[:] = busy + busy_lanes[c]
+            if odd_phase == ((scores_in_even >> c) & 1):
+                scoring[:] = scoring + busy_lanes[c]
+        activity.multiplications.next = 0
+        activity.register_moves.next = 0
+        activity.idle_slots.next = 0
+        if word == 0:
+            activity.multiplications.next = busy << phase_shift
+            scores_before.next = scoring
+            if round_end and occupied:
+                activity.idle_slots.next = lane_slots - scores_before - scoring
+
+    return phase_counter, phases, memories, array, rounds, done_by_lanes

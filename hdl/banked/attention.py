@@ -13,14 +13,14 @@ from hdl.hierarchy import module
 
 @module
 def banked_attention(
-    clk, reset, keys, queries, values, value_sums, starts, bits, results, rows_out, queries_done, round_tick, config
+    clk, reset, keys, queries, values, value_sums, starts, bits, results, rows_out, queries_done, round_tick, activity, config
 ):  # fmt: skip
     """Rows of O, from kept keys.
 
     keys, queries, values: write ports of the loader (``KeyWrites``, ``QueryRingWrites``, ``ValueWrites``); value_sums: its read
     port. starts: ``GroupStarts`` of the predictor. bits, results: lists of streams, one each a softmax lane.
     rows_out: ``output_rows_stream``. queries_done: pulse, the last query of the oldest group has been read. round_tick: pulse, a
-    round of the array is over.
+    round of the array is over. activity: `Activity`, what the lanes did.
     """
     heads, compared, bitmap_words = heads_stream(config), compared_stream(config), WordsRead(config)
     headers, rows, words, sums = (
@@ -34,6 +34,6 @@ def banked_attention(
             clk, reset, queries, heads, compared, bitmap_words, rooms, headers, rows, words, entry_freed, records,
             queries_done, config,
         ),
-        banked_array(clk, reset, keys, headers, rows, words, sums, rooms, round_tick, config),
+        banked_array(clk, reset, keys, headers, rows, words, sums, rooms, round_tick, activity, config),
         banked_normalizer(clk, reset, sums, records, values, value_sums, rows_out, entry_freed, config),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 from golden.config import clog2
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed
+from hdl.tiled.activity import count_keys
 from hdl.tiled.columns import column_memories
 from hdl.tiled.control import Issue, block_sequence, round_sequence
 from hdl.tiled.interfaces import QueryWrites, RowControl, operand_signal, slot_bits
@@ -12,7 +13,7 @@ from hdl.tiled.row import row
 
 
 @block
-def _of_row_group(group, values, value):
+def of_row_group(group, values, value):
     """The value of the row that belongs to the group."""
 
     if len(values) == 1:
@@ -35,7 +36,7 @@ def _same(source, target):
 
 
 @module
-def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, block_done, round_tick, config):
+def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, block_done, round_tick, activity, config):
     """The tiled array. Throughput: a round every 2d cycles as long as work is there, across tiles, blocks and heads.
 
     A round that begins in cycle 0 has its sums written by cycle 4d + 9 or earlier, if another one follows it or not.
@@ -46,7 +47,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
         sums: `SumsRead`, answered two cycles after the grant.
         drained: pulse: the normalizer has read all sums of the oldest block that is not drained yet.
         block_done: pulse: the last query of a block has been read; its ring block may be written.
-        round_tick: pulse: a round has begun.
+        round_tick: pulse: a round has begun. activity: `Activity`, what the lanes did.
 
     Raises:
         ConfigError: see `hdl.tiled.timing.Timing`.
@@ -66,6 +67,8 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     drain_address = Signal(intbv(0)[1 + slot_bits(config) + clog2(config.d) :])
     numerators = [Signed(config.numerator_bits).signal() for _ in range(rows)]
     denominators = [Bits(config.denominator_bits).signal() for _ in range(rows)]
+    valids = [Signal(intbv(0)[config.lanes :]) for _ in range(rows)]
+    is_round, taken = Signal(False), Signal(False)
     group, group_before = (Signal(intbv(0)[len(sums.row_group) :]) for _ in range(2))
 
     blocks_and_tiles = block_sequence(clk, reset, work, blocks, drains, drained, block_done, advance, issue, config)
@@ -86,10 +89,19 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     pe_rows = [
         row(
             clk, control, column_operands, row_queries[r], work[r], drain_address, numerators[r], denominators[r],
-            config,
+            valids[r], config,
         )
         for r in range(rows)
     ]  # fmt: skip
+
+    @always(clk.posedge)
+    def items_taken():
+        if control.begin:
+            is_round.next = control.round
+        taken.next = control.take and is_round and not reset
+        activity.register_moves.next = 0
+
+    keys_of_rows = count_keys(clk, reset, taken, valids, activity.multiplications, activity.idle_slots, config)
 
     @always(clk.posedge)
     def row_group():
@@ -98,7 +110,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
 
     choices = []
     for i in range(drain_rows):
-        choices.append(_of_row_group(group, numerators[i::drain_rows], sums.numerators[i]))
-        choices.append(_of_row_group(group, denominators[i::drain_rows], sums.denominators[i]))
+        choices.append(of_row_group(group, numerators[i::drain_rows], sums.numerators[i]))
+        choices.append(of_row_group(group, denominators[i::drain_rows], sums.denominators[i]))
 
-    return blocks_and_tiles, rounds, memories, query_writes, address_to_drain, pe_rows, row_group, choices
+    return blocks_and_tiles, rounds, memories, query_writes, address_to_drain, pe_rows, row_group, choices, items_taken, keys_of_rows

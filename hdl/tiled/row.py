@@ -65,7 +65,7 @@ def query_elements(clk, queries, control, slot, element, config):
 
 
 @module
-def row(clk, control, columns, queries, work, drain_address, numerator, denominator, config):
+def row(clk, control, columns, queries, work, drain_address, numerator, denominator, valid, config):
     """A PE row. It has no state that outlives a reset: whatever it writes, the control has asked for.
 
     Args:
@@ -76,13 +76,13 @@ def row(clk, control, columns, queries, work, drain_address, numerator, denomina
             (an end mark stays, and the row idles in this round); end marks go with `control.advance`.
         drain_address: {block parity, slot, dimension} for the normalizer, in cycles in which `control.read` is low.
         numerator, denominator: what is there, two cycles later.
+        valid: bit j: lane j has a key in this round; from the cycle after `control.take` to the next one.
     """
     lanes, width = config.lanes, config.select_bits
     dimension_bits, address_bits = clog2(config.d), len(drain_address)
 
     active, first = Signal(False), Signal(False)
     slot = Signal(intbv(0)[slot_bits(config) :])
-    valid = Signal(intbv(0)[lanes:])
     in_softmax, in_spmm = RoundRecord(config), RoundRecord(config)
     element = operand_signal()
     dots = [dot_signal(config) for _ in range(lanes)]

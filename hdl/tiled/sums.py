@@ -37,6 +37,21 @@ def numerators(clk, control, products, record, rescale, drain_address, numerator
 
     Args:
         products: of the lanes, signed.
+        others: see `query_sums`.
+    """
+    total = Signed(len(products[0]) + clog2(len(products))).signal()
+    return (
+        adder_tree(clk, products, total),
+        query_sums(clk, control, total, record, rescale, drain_address, numerator, config),
+    )
+
+
+@module
+def query_sums(clk, control, total, record, rescale, drain_address, numerator, config):
+    """The sums of a row's queries; a round's join the rescaled ones.
+
+    Args:
+        total: of the lanes' products, signed; needed three cycles after `control.read`, one before `control.write`.
         record, rescale: of the round in SpMM; `record.first` writes the products alone.
         drain_address: {block parity, slot, dimension}, read in cycles in which `control.read` is low.
         numerator: the sum at the address of two cycles before, signed, 11 fraction bits.
@@ -44,13 +59,10 @@ def numerators(clk, control, products, record, rescale, drain_address, numerator
     address_bits = len(drain_address)
     depth = 1 << address_bits
 
-    total = Signed(len(products[0]) + clog2(len(products))).signal()
     read_address = Signal(intbv(0)[address_bits:])
     write_address = Signal(intbv(0)[address_bits:])
     write = Signal(False)
     stored, rescaled, updated = (Signed(config.numerator_bits).signal() for _ in range(3))
-
-    tree = adder_tree(clk, products, total)
 
     @always_comb
     def addresses():
@@ -78,7 +90,7 @@ def numerators(clk, control, products, record, rescale, drain_address, numerator
         else:
             updated.next = rescaled + total
 
-    return tree, addresses, memory, sum_before, rescaling, update
+    return addresses, memory, sum_before, rescaling, update
 
 
 @module

@@ -1,0 +1,103 @@
+"""The systolic array leaves the golden model's sums, one round a period, whenever its neighbours come and go."""
+
+import numpy as np
+import pytest
+
+from golden.config import CONFIGS, ConfigError
+from golden.packer import all_columns, pack
+from hdl.systolic.array import systolic_array
+from hdl.systolic.timing import Timing
+from tests import test_tiled
+from tests.cosimulation import ENGINES
+from tests.test_tiled import random_head, some_heads
+
+TINY = CONFIGS["tiny_paper"]
+ODD = TINY.replace(name="odd", rows=4, lanes=2, span=2, drain_rows=1, slots=2)
+
+
+class Bench(test_tiled.Bench):
+    array = systolic_array
+
+    def register_moves(self):
+        """A partial sum waits wherever a column is skipped, but for those left of lane 0."""
+        moves = 0
+        for head in self.heads:
+            n_q, n_k = head.mask.shape
+            bits = np.pad(head.mask, ((0, 0), (0, -n_k % self.config.tile_keys))).reshape(-1, self.config.tile_keys)
+            columns, count = pack(bits, self.config)
+            used = all_columns(columns)[np.arange(columns.shape[1]) < count[:, None]]
+            waits = np.diff(used, axis=1, append=self.config.tile_keys) - 1
+            moves += int(waits.sum()) * self.config.d
+        return moves
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_sums_are_the_golden_models(engine):
+    """Would catch anything wrong in a lane, the skew, the bubbles, the scaler, maxima or sums, and mixed-up heads or blocks."""
+    Bench(TINY, some_heads(TINY)).run(engine).check()
+
+
+def test_another_shape_leaves_the_golden_models_sums():
+    """More rows than lanes: would catch widths and times that are right for one shape only."""
+    Bench(ODD, some_heads(ODD, seed=5)[1:3]).run("myhdl").check()
+
+
+@pytest.mark.parametrize("density", (0.0, 1.0), ids=("one key", "all keys"))
+def test_extreme_densities(density):
+    """One key a query, in every column: idle lanes fill up to it, all bubbles on one side. All keys: no lane idles."""
+    head = random_head(np.random.default_rng(2), TINY, TINY.tile_keys, 2 * TINY.tile_keys, density=density)
+    head.mask[np.arange(TINY.tile_keys), np.arange(TINY.tile_keys)] = True
+    Bench(TINY, [head]).run("myhdl").check()
+
+
+def causal_head(generator, n):
+    head = random_head(generator, TINY, n, n, density=0.6)
+    head.mask &= np.tri(n, dtype=bool)
+    np.fill_diagonal(head.mask, True)
+    return head
+
+
+def test_causal_and_cross_attention_one_after_the_other():
+    """Rows that idle in some tiles only, a lone query, and more keys than queries: row r keeps r cycles behind row 0."""
+    generator = np.random.default_rng(4)
+    heads = [causal_head(generator, TINY.tile_keys + 5), random_head(generator, TINY, 1, TINY.max_keys),
+             random_head(generator, TINY, 5, TINY.tile_keys + 3)]  # fmt: skip
+    Bench(TINY, heads).run("myhdl").check()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_late_neighbours_change_nothing_but_the_time(engine):
+    """Would catch a round begun without its work items, and sums read or replaced too early."""
+    Bench(TINY, some_heads(TINY, seed=4)[1:3], late_work=0.97, late_drain=0.9).run(engine, max_cycles=120000).check()
+
+
+def test_queries_and_sums_stay_until_they_are_read():
+    """Blocks of few rounds, and a normalizer that takes longer for a block than the array."""
+    head = random_head(np.random.default_rng(7), TINY, 3 * TINY.block_queries, TINY.tile_keys, density=0.1)
+    Bench(TINY, [head]).run("myhdl").check()
+    Bench(TINY, [head], drain_delay=800).run("myhdl").check()
+
+
+def test_rounds_follow_one_another_whatever_they_skip():
+    """A bubble saves no time: sparse or dense, a round begins every `period` cycles, across tiles, blocks and heads."""
+    generator = np.random.default_rng(5)
+    heads = [random_head(generator, TINY, TINY.block_queries, n_k, density=density) for n_k, density in ((32, 0.1), (29, 0.9))]
+    bench = Bench(TINY, heads, preload=True).run("myhdl")
+    bench.check()
+    assert set(np.diff(bench.ticks)) == {Timing(TINY).period}
+
+
+@pytest.mark.parametrize("config", [config for config in CONFIGS.values() if config.array == "systolic"], ids=lambda c: c.name)
+def test_a_round_takes_at_most_two_passes_and_sixteen_cycles(config):
+    assert Timing(config).period <= 2 * (config.d + config.tile_keys) + 16
+
+
+def test_more_rows_than_a_round_has_cycles_are_refused():
+    with pytest.raises(ConfigError, match="too many"):
+        Timing(TINY.replace(name="high", rows=128))
+
+
+def test_a_lookaside_connection_is_refused():
+    """Partial sums travel to the right, so the lanes' columns must ascend."""
+    with pytest.raises(ConfigError, match="full connection"):
+        TINY.replace(name="lookaside", span=2)
