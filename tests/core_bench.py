@@ -30,10 +30,11 @@ from golden.config import THRESHOLD_FRACTION, Config
 from golden.registers import REGISTER_MAP, HeadMode
 from hdl.core import core, ports
 from tests import cosimulation
-from tests.cosimulation import RESET_CYCLES, run
+from tests.cosimulation import run
 
 T_MAX = 1 << THRESHOLD_FRACTION
 OKAY, SLVERR = 0, 2
+RESET_CYCLES = 4  # until what is counted, without a reset of its own, is known in Icarus
 
 
 # Heads -----------------------------------------------------------------------------------------------------------------
@@ -350,7 +351,7 @@ class CoreBench:
         """In the middle of anything."""
         self._send = self.holding = False
         self.reset.next = True
-        yield from self.cycles(3)
+        yield from self.cycles(RESET_CYCLES)
         self.to_send.clear()
         self.reset.next = False
         yield self.clk.posedge
