@@ -94,8 +94,10 @@ def _totals(syntheses):
     for one in syntheses:
         parts = [f"{_count(one[name])} ({synth_report.percent(one['share'][name])})" for name in _HEADERS]
         command = f"`python -m flows synth --config {one['config']} --target {one['target']}`"
-        rows.append([f"`{one['config']}` ({one['array']})", one["part"], *parts, _clock(one), command])
-    headers = ["configuration", "part", *_HEADERS.values(), "fmax, MHz", "command"]
+        sites = (one["placed"] or {}).get("TRELLIS_COMB") or (one["placed"] or {}).get("ICESTORM_LC")
+        placed = _count(sites) if sites else "-"
+        rows.append([f"`{one['config']}` ({one['array']})", one["part"], *parts, placed, _clock(one), command])
+    headers = ["configuration", "part", *_HEADERS.values(), "LUT sites once packed", "fmax, MHz", "command"]
     return ["## Configurations", "", *_table(headers, rows)]
 
 
@@ -192,11 +194,11 @@ def _plot_blocks(report, path):
 def _study(study, folder):
     from flows import study as connection
 
-    headers = ["variant", "inputs a lane", "array LUTs", "packing LUTs", "core LUTs"]
+    headers = ["variant", "inputs a lane", "array LUTs", "packing LUTs", "in all"]
     headers += [f"{what}, T = {t}/n" for t in connection.THRESHOLDS for what in ("utilization", "cycles × LUTs")]
     return [
         "## What the connection costs and saves", "", connection.__doc__.split("\n\n", 1)[1].strip(), "",
-        f"`python -m flows study`; heads: {', '.join(study['files'])}. Cycles × LUTs (of the core), smallest = 1.", "",
+        f"`python -m flows study`; heads: {', '.join(study['files'])}. Cycles × LUTs (in all), smallest = 1.", "",
         f"![Utilization against LUTs]({folder}/study.png)", "", *_table(headers, connection.study_rows(study)),
     ]  # fmt: skip
 
@@ -218,7 +220,7 @@ def _plot_study(study, path):
         for one, *point in zip(members, x, y):
             if one["span"]:
                 axes.annotate(f"span {one['span']}", point, xytext=(5, -11), textcoords="offset points", fontsize=8)
-    axes.set_xlabel("LUTs of the core, thousands")
+    axes.set_xlabel("LUTs of packers, array and normalizer, thousands")
     axes.set_ylabel(f"share of multipliers busy with kept scores, T = {threshold}/n")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)

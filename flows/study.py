@@ -1,7 +1,7 @@
 """``python -m flows study``: what the connection of lanes to keys costs, and what it saves.
 
-Each variant has the same number of multipliers and of queries a row. Area: the whole core through Yosys, so that what
-packing costs is there too. Cycles: rounds of the golden model's packer on captured heads, 2d each, prediction not
+Each variant has the same number of multipliers and of queries a row. Area: packers, array and normalizer through Yosys,
+so that what packing costs is there too; everything before them is the same for all tiled variants. Cycles: rounds of the golden model's packer on captured heads, 2d each, prediction not
 limiting. For the banked array, whose lanes work independently, they are the core's own, from reports of ``simulate``.
 """
 
@@ -25,7 +25,8 @@ THRESHOLDS = (1, 2)
 REPORT = synth.REPORTS / "study.json"
 _SHAPES = ((8, 16, 64, (1, 2, 3, 4, 16)), (32, 4, 32, (1, 2, 3, 4)))
 """Rows, lanes, keys of a tile, and spans: 128 PEs, as many as the default configuration has."""
-_ARRAY, _PACKING = ("array", "banked_attention", "cluster"), ("bitmaps", "row_packer", "bank_packer")
+_ARRAY, _PACKING = ("array", "banked_array"), ("bitmaps", "bitmap_ring", "dispatcher")
+"""Blocks. The banked array has its packers inside."""
 
 
 def variants() -> list[Config]:
@@ -52,9 +53,10 @@ def study(minutes: float, measured: Path = synth.REPORTS) -> dict:
     """
     rows = []
     for config in variants():
-        folder = synth.set_up(config, "ecp5")
+        top = f"sanger_{config.array}_attention"
+        folder = synth.set_up(config, "ecp5", top)
         synth.run(folder, synth.TARGETS["ecp5"].steps[:1], minutes, config.name)
-        area = synth.read(folder, config, "ecp5")
+        area = synth.read(folder, config, "ecp5", top)
         row = {
             "name": config.name,
             "array": config.array,
@@ -100,9 +102,7 @@ def _work(config, threshold, measured):
             cycles += simulation["cycles"]
             kept += round(simulation["density"] * simulation["n_q"] * simulation["n_k"] * simulation["heads"])
             continue
-        for one in heads.load(ROOT / "data" / name, config)[0]:
-            settings = one.settings(threshold / len(one.k), causal=False, residual=True)
-            mask, _ = head.predict_mask(one.q, one.k, settings, config)
+        for mask in _masks(name, threshold, config):
             tiles = np.pad(mask, ((0, 0), (0, -mask.shape[1] % config.tile_keys)))
             tiles = tiles.reshape(len(mask), -1, config.tile_keys)
             counts = np.stack([sub_rows(tiles[:, tile], config) for tile in range(tiles.shape[1])], axis=1)
@@ -111,10 +111,23 @@ def _work(config, threshold, measured):
     return {"cycles": cycles, "utilization": kept * 2 * config.d / (config.multipliers * cycles)}
 
 
+_known_masks = {}
+
+
+def _masks(name, threshold, config):
+    """Kept keys of the heads of a file, the same for all variants."""
+    if (name, threshold) not in _known_masks:
+        loaded, _ = heads.load(ROOT / "data" / name, config)
+        settings = [one.settings(threshold / len(one.k), causal=False, residual=True) for one in loaded]
+        masks = [head.predict_mask(one.q, one.k, setting, config)[0] for one, setting in zip(loaded, settings)]
+        _known_masks[name, threshold] = masks
+    return _known_masks[name, threshold]
+
+
 def print_study(made: dict) -> None:
     """The table of a study."""
     table = Table(title="Sanger: what the connection costs and saves (ECP5, Yosys)")
-    columns = ["variant", "inputs a lane", "array LUTs", "packing LUTs", "core LUTs"]
+    columns = ["variant", "inputs a lane", "array LUTs", "packing LUTs", "in all"]
     columns += [f"{what}, T = {threshold}/n" for threshold in THRESHOLDS for what in ("utilization", "cycles x LUTs")]
     for column in columns:
         table.add_column(column, justify="left" if column == "variant" else "right")
@@ -124,7 +137,7 @@ def print_study(made: dict) -> None:
 
 
 def study_rows(made: dict) -> list[list[str]]:
-    """The cells of the study's table, as text. Cycles x LUTs (of the core) is in units of the smallest."""
+    """The cells of the study's table, as text. Cycles x LUTs (in all) is in units of the smallest."""
     best = {
         threshold: min((one["work"][threshold]["cycles"] * one["lut"] for one in made["variants"] if one["work"][threshold]),
                        default=1)

@@ -32,6 +32,7 @@ from flows.synth_report import Part
 from golden.config import Config
 
 NAME = "sanger"  # of edalize's files
+PINS = "sanger_pins"  # the core with pins around it
 REPORTS = BUILD / "reports"
 _POLL_SECONDS = 0.5
 _SECONDS_BETWEEN_LINES = 60  # of progress, where there is no terminal
@@ -133,15 +134,15 @@ def synthesize(
     return made
 
 
-def read(folder: Path, config: Config, target: str) -> dict:
-    """The report of a work folder.
+def read(folder: Path, config: Config, target: str, top: str | None = None) -> dict:
+    """The report of a work folder; ``top`` as in ``set_up``.
 
     Raises:
         SynthesisError: a tool's report can't be read.
     """
     chosen = TARGETS[target]
     try:
-        made = synth_report.parse(folder, NAME, _toplevel(chosen), chosen.part)
+        made = synth_report.parse(folder, NAME, top or _toplevel(chosen), chosen.part)
     except synth_report.ReportError as error:
         raise SynthesisError(str(error)) from None
     times = json.loads((folder / "seconds.json").read_text()) if (folder / "seconds.json").exists() else {}
@@ -157,8 +158,11 @@ def read(folder: Path, config: Config, target: str) -> dict:
     }
 
 
-def set_up(config: Config, target: str) -> Path:
+def set_up(config: Config, target: str, top: str | None = None) -> Path:
     """Write the Verilog and edalize's files to a work folder of their own; nothing happens to one that is there.
+
+    Args:
+        top: a module to synthesise on its own instead of the whole core.
 
     Raises:
         OSError: the folder can't be written.
@@ -170,7 +174,8 @@ def set_up(config: Config, target: str) -> Path:
         files = verilog.generate(config, generated)
         options = core_file()["targets"][chosen.core_target]["flow_options"]
         extra = [ROOT / path for path in _extra_files(chosen)]
-        content = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
+        top = top or _toplevel(chosen)
+        content = hashlib.sha256(json.dumps([options, top], sort_keys=True).encode())
         for file in [*files, *extra]:
             content.update(file.read_bytes())
         folder = BUILD / "synthesis" / f"{target}-{config.name}-{content.hexdigest()[:12]}"
@@ -178,8 +183,7 @@ def set_up(config: Config, target: str) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             for file in [*files, *extra]:
                 shutil.copy(file, folder / file.name)
-            top = _toplevel(chosen)
-            parameters = {} if top == verilog.TOP else {"STREAM_BITS": config.stream_bits}
+            parameters = {"STREAM_BITS": config.stream_bits} if top == PINS else {}
             configure(chosen.flow, options, [file.name for file in [*files, *extra]], top, parameters, folder)
         return folder
     finally:

@@ -1,6 +1,6 @@
 # Yosys' part of synthesis, for edalize (its yosys_template). It adds to edalize's own script:
 # - the core's rules: no latches, no memory dissolved into flip-flops, no combinational loops;
-# - `ram_style` is ignored for iCE40, which has no distributed RAM;
+# - iCE40 has no distributed RAM: there, what is meant for it becomes flip-flops;
 # - with -noflatten, modules are flattened only once they are mapped: each kind of module is mapped once, and the names
 #   of the cells keep the hierarchy;
 # - the netlist appears under its name only when it is complete, so that an interrupted run can go on.
@@ -13,7 +13,9 @@ verilog_defaults -add -defer
 set_defines
 set_incdirs
 read_files
-set_params
+if {$top eq "sanger_pins"} {
+    set_params
+}
 verilog_defaults -pop
 
 # edalize's procedure `synth` holds one command: synth_<family> <options> -top $top
@@ -26,13 +28,14 @@ proc run {steps} {
 
 hierarchy -check -top $top
 if {[string match "synth_ice40*" $command]} {
+    setattr -set in_flip_flops 1 a:ram_style
     setattr -unset ram_style
 }
 run begin:map_ffram
 
 # What is still a memory here becomes flip-flops (ROMs become logic, as they should). That is meant for the few words
-# that some blocks keep side by side, never for a memory of hdl/memory.py.
-set dissolved {*/memory r:SIZE>8 %u t:$mem_v2 %i r:WR_PORTS>0 %i}
+# that some blocks keep side by side, never for a memory of hdl/memory.py (but see above for iCE40).
+set dissolved {*/memory r:SIZE>8 %u t:$mem_v2 %i r:WR_PORTS>0 %i a:in_flip_flops %d}
 set latches {t:$dlatch t:$adlatch t:$dlatchsr t:$sr t:$_DLATCH_*}
 tee -q -o dissolved_memories.txt select -list {*}$dissolved
 tee -q -o latches.txt select -list {*}$latches

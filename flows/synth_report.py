@@ -21,7 +21,8 @@ PINS = "core."
 INSTANCE = "inst_"
 """What the converter puts before the name of an instance."""
 _DEPTH = 4  # levels of the hierarchy that a report keeps
-_PRINTED_DEPTH = 2
+_PRINTED_DEPTH = 3
+_LEAST_SHARE = 0.005  # of the core's LUTs: smaller blocks inside of blocks aren't shown, unless they hold memories or DSPs
 _PREDICTION = ("predictor", "quantizer")  # blocks without a multiplier in a DSP
 
 
@@ -146,7 +147,6 @@ def _critical_path(steps):
         "from": _short(cells[0]),
         "to": _short(cells[-1]),
         "block": _common_block(cells),
-        "through": list(dict.fromkeys(_short(cell) for cell in cells)),
     }
 
 
@@ -157,7 +157,7 @@ def _short(path):
 
 def _common_block(cells):
     """The innermost block that holds all cells of a path; if only the core does, the blocks of its ends as well."""
-    paths = [_instances(cell.removeprefix(PINS)) for cell in cells]
+    paths = [_instances(cell.removeprefix(PINS)) for cell in cells if not cell.startswith("$")]  # $: nextpnr's own
     common = paths[0]
     for path in paths[1:]:
         length = next((i for i, pair in enumerate(zip(common, path)) if pair[0] != pair[1]), min(len(common), len(path)))
@@ -241,7 +241,7 @@ def performance(synthesis: dict, simulation: dict) -> dict | None:
 
 def groups(report: dict, depth: int = _PRINTED_DEPTH) -> list[tuple]:
     """The modules down to ``depth``, like instances (``row_0`` ... ``row_7``) together: (path, instances, resources),
-    each block before the blocks in it, the largest first."""
+    each block before the blocks in it, the largest first; small ones in other blocks are left out."""
     together = {}
     for path, counts in report["modules"].items():
         parts = path.split(".") if path else []
@@ -254,7 +254,11 @@ def groups(report: dict, depth: int = _PRINTED_DEPTH) -> list[tuple]:
 
     def below(name):
         inside = [one for one in together if len(one) == len(name) + 1 and one[: len(name)] == name]
-        rows = [(name, len(together[name][0]), dict(together[name][1]))]
+        members, resources = together[name]
+        small = resources["lut"] < _LEAST_SHARE * report["lut"] and not resources["blkmem"] + resources["dsp"]
+        if len(name) > 1 and small:
+            return []
+        rows = [(name, len(members), dict(resources))]
         for one in sorted(inside, key=lambda one: -together[one][1]["lut"]):
             rows += below(one)
         return rows
