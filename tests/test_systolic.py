@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from myhdl import Signal, instance, intbv
 
 from golden.config import CONFIGS, ConfigError
 from golden.packer import all_columns, pack
 from hdl.systolic.array import systolic_array
+from hdl.systolic.lane import bubbles, partial_signal
 from hdl.systolic.timing import Timing
 from tests import test_tiled
-from tests.cosimulation import ENGINES
+from tests.cosimulation import ENGINES, make, run
 from tests.test_tiled import random_head, some_heads
 
 TINY = CONFIGS["tiny_paper"]
@@ -35,6 +37,35 @@ class Bench(test_tiled.Bench):
 def test_sums_are_the_golden_models(engine):
     """Would catch anything wrong in a lane, the skew, the bubbles, the scaler, maxima or sums, and mixed-up heads or blocks."""
     Bench(TINY, some_heads(TINY)).run(engine).check()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_partial_sum_waits_a_cycle_for_each_column_skipped(engine):
+    """One bubble too many or too few would show here, apart from all else."""
+    clk, reset = Signal(False), Signal(False)
+    partial, delayed = partial_signal(TINY), partial_signal(TINY)
+    most = Timing(TINY).spare
+    count = Signal(intbv(0)[TINY.select_bits :])
+    generator = np.random.default_rng(1)
+    sent, seen = [], []
+
+    @instance
+    def stimulus():
+        while True:
+            yield clk.posedge
+            if len(sent) % (2 * most) == 0:
+                count.next = len(sent) // (2 * most)
+            sent.append(int(generator.integers(partial.min, partial.max)))
+            partial.next = sent[-1]
+            yield clk.negedge
+            seen.append((int(count), int(delayed)))
+
+    dut = make(engine, bubbles, clk, partial, count, delayed, TINY)
+    run(clk, reset, [dut, stimulus], until=lambda: len(seen) == 2 * most * (most + 1))
+    for cycle, (waits, value) in enumerate(seen):
+        if cycle >= most:
+            assert value == sent[cycle - waits], f"bubbles: {waits} columns skipped, cycle {cycle}"
+    assert {waits for waits, value in seen} == set(range(most + 1))
 
 
 def test_another_shape_leaves_the_golden_models_sums():
