@@ -41,8 +41,12 @@ def model():
 
 # -------------------------------------------------------------------------------------------- the shipped files
 
+DERIVED_FILES = ("wide_l2_n128.npz", "wide_l2_n512.npz", "narrow_l2_n64.npz")
+TRANSFORM_FILES = ("transform_l0.npz", "transform_l2.npz", "transform_l5.npz")
+
+
 def test_data_holds_the_described_files_and_no_others():
-    assert {path.name for path in DATA.glob("*.npz")} == {*INT8_FILES, FLOAT_FILE}
+    assert {path.name for path in DATA.glob("*.npz")} == {*INT8_FILES, FLOAT_FILE, *DERIVED_FILES, *TRANSFORM_FILES}
     readme = (DATA / "README.md").read_text(encoding="utf-8")
     for path in [*DATA.glob("*.npz"), *DATA.glob("*.txt")]:
         assert path.name in readme
