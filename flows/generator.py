@@ -1,10 +1,11 @@
-"""FuseSoC generators: Verilog of a configuration, and the stimulus of its testbench.
+"""FuseSoC generators: Verilog of a configuration, the stimulus of its testbench, and the choice of a simulator.
 
-FuseSoC runs this file with the name of a YAML file; the parameter ``make`` says which of the two is wanted:
+FuseSoC runs this file with the name of a YAML file; the parameter ``make`` says which of them is wanted:
 
 - ``verilog``: the core's modules. Parameter ``config``.
 - ``stimulus``: the testbench's files for a shipped head. Parameters ``config``, ``head`` (file in ``data/``),
   ``index`` (which head of the file).
+- ``tool``: no files, but the flow option ``tool``. Parameter ``tool``.
 """
 
 import sys
@@ -24,6 +25,9 @@ class SangerGenerator(Generator):
     """Writes the wanted files to the current folder, and a core file that lists them."""
 
     def run(self):
+        if self.config["make"] == "tool":
+            self.targets = {"default": {"flow": "sim", "flow_options": {"tool": self.config["tool"]}}}
+            return
         config = named(self.config["config"])
         if self.config["make"] == "verilog":
             files = [file.name for file in verilog.generate(config, Path("."))]
