@@ -61,16 +61,14 @@ def test_the_critical_path_names_its_blocks_and_adds_up(report):
     assert path["levels"] == 1  # the multiplier
 
 
-def test_hierarchical_netlists_count_the_same():
+def test_hierarchical_netlists_count_the_same(tmp_path):
     """As for Xilinx, whose hierarchy is kept."""
     modules = {
         "sanger_core": {"cells": {"inst_bank_0": {"type": "bank"}, "inst_bank_1": {"type": "bank"}, "x": {"type": "LUT6"}}},
         "bank": {"cells": {"ram": {"type": "RAMB18E2"}, "$1": {"type": "FDRE"}, "p": {"type": "DSP48E2"}}},
         "RAMB18E2": {"attributes": {"blackbox": "1"}, "cells": {}},
     }
-    folder = REPORTS.parent / "__pycache__"
-    folder.mkdir(exist_ok=True)
-    path = folder / "hierarchical.json"
+    path = tmp_path / "hierarchical.json"
     path.write_text(json.dumps({"modules": modules}))
     instances, cells = synth_report.parse_netlist(path, "sanger_core")
     assert instances[""] == {"lut": 1, "reg": 2, "blkmem": 1, "dsp": 2}
@@ -162,8 +160,7 @@ def test_synthesis_refuses(tmp_path, design):
     (tmp_path / "sanger_core.v").write_text(
         f"module sanger_core (input clk, input [7:0] d, output reg [7:0] q); {body} endmodule\n"
     )
-    for name in ("synth.tcl",):
-        shutil.copy(synth.ROOT / "flows" / name, tmp_path)
+    shutil.copy(synth.ROOT / "flows" / "synth.tcl", tmp_path)
     target = synth.TARGETS["ecp5"]
     options = synth.core_file()["targets"][target.core_target]["flow_options"]
     synth.configure(target.flow, options, ["sanger_core.v", "synth.tcl"], "sanger_core", {}, tmp_path)
