@@ -36,6 +36,13 @@ sim: setup  ## a real attention head through the core's Verilog, compared with t
 test: setup  ## all tests
 	$(PY) -m pytest -n $(JOBS) --dist worksteal
 
+.PHONY: soak lint-all
+soak: setup  ## hours of random heads and faults through the small configurations, in Verilator
+	$(PY) -m pytest -n $(JOBS) -m soak
+
+lint-all: setup  ## Verilator's lint of every named configuration
+	$(PY) -m pytest -n $(JOBS) -m lint_all
+
 verilog: setup  ## Verilog of CONFIG in build/verilog/CONFIG
 	$(PY) -m flows verilog --config $(CONFIG) --out build/verilog/$(CONFIG)
 

@@ -185,10 +185,11 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     edge with ``read``. Three cycles from ``group_complete`` to ``chunks.valid``.
     """
     key_count, key_shift = config.predict_keys, clog2(config.predict_keys)
-    lane_count, lane_shift = config.softmax_lanes, clog2(config.softmax_lanes)
+    lane_count = config.softmax_lanes
     all_keys, visible_bits = (1 << key_count) - 1, config.key_count_bits
     key_masks = tuple((2 << i) - 1 for i in range(key_count))
     group, fetched = begun.like(), chunks.like()
+    lane_shares = tuple(len(range(lane, count, lane_count)) for count in range(1 << len(group.count)))
     queue = fifo(clk, reset, _own_ready(begun), group, depth=_GROUP_QUEUE)
 
     complete_groups = Signal(intbv(0, min=0, max=MOST_GROUPS + 1))
@@ -201,8 +202,11 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     last_mask = Signal(intbv(0)[key_count:])
 
     @always_comb
+    def share_of_group():
+        lane_queries.next = lane_shares[group.count]
+
+    @always_comb
     def query():
-        lane_queries.next = (group.count + (lane_count - 1 - lane)) >> lane_shift
         index.next = place.number * lane_count + lane
         if place.number != 0:
             last_seen.next = next_last_seen
@@ -317,8 +321,8 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
         _settings_register(clk, advance, fetched, chunks),
     ]
     return (
-        queue, query, bounds, end_of_group, report, take, groups, next_place, next_query, valid, fetch, mask_of_last,
-        offer, settings,
+        queue, share_of_group, query, bounds, end_of_group, report, take, groups, next_place, next_query, valid, fetch,
+        mask_of_last, offer, settings,
     )  # fmt: skip
 
 

@@ -233,6 +233,7 @@ SHAPES = {
     ),
     "one dimension a cycle, one key": TINY.replace(predict_width=1, predict_keys=1, predict_queries=1),
     "one chunk": TINY.replace(max_keys=16, predict_keys=16),
+    "three lanes of four queries": CONFIGS["tiny_banked"].replace(predict_queries=12, softmax_lanes=3),
     "eight queries, more passes than steps": TINY.replace(predict_queries=8, predict_width=8),
     "small": CONFIGS["small"].replace(max_keys=64),
 }
