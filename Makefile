@@ -31,7 +31,7 @@ $(VENV)/ready: requirements.txt
 	@touch $@
 
 sim: setup  ## a real attention head through the core's Verilog, compared with the golden model bit by bit
-	$(PY) -m flows simulate $(HEAD) --config $(CONFIG) --engine verilator --head 0
+	$(PY) -m flows simulate $(HEAD) --config $(CONFIG) --engine verilator
 
 test: setup  ## all tests
 	$(PY) -m pytest -n $(JOBS) --dist worksteal

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -26,6 +27,10 @@ _POLL_SECONDS = 0.5
 
 VERILATOR_OPTIONS = ("--timing", "-O3", "--x-assign fast", "--x-initial fast", "-Wno-fatal", "-Wno-lint",
                      "-Wno-style", "-Wno-TIMESCALEMOD", "-CFLAGS -O2")  # fmt: skip
+LARGE_MULTIPLIERS = 512
+LARGE_OPTIONS = ("-O1", "-CFLAGS -O0", "--output-split 20000")
+"""For arrays with more multipliers than that, the C++ compiler is what takes long, not the simulation."""
+
 IVERILOG_OPTIONS = ("-g2012",)
 
 
@@ -130,7 +135,11 @@ def build(engine: str, config: Config, waves: bool = False) -> Path:
             "flow_options": {
                 "tool": engine,
                 "mode": "binary",
-                "verilator_options": [*VERILATOR_OPTIONS, *(["--trace"] if waves else [])],
+                "verilator_options": [
+                    *VERILATOR_OPTIONS,
+                    *(LARGE_OPTIONS if config.multipliers > LARGE_MULTIPLIERS else ()),
+                    *(["--trace"] if waves else []),
+                ],
                 "iverilog_options": list(IVERILOG_OPTIONS),
             },
         }
@@ -140,8 +149,9 @@ def build(engine: str, config: Config, waves: bool = False) -> Path:
             edam["flow_options"].pop("iverilog_options")
         Sim(edam, str(folder)).configure()
         log = folder / "build.log"
+        jobs = {**os.environ, "MAKEFLAGS": f"-j{os.cpu_count()}"}
         with open(log, "w") as text:
-            if subprocess.run(["make"], cwd=folder, stdout=text, stderr=subprocess.STDOUT).returncode:
+            if subprocess.run(["make"], cwd=folder, env=jobs, stdout=text, stderr=subprocess.STDOUT).returncode:
                 raise SimulationError(f"{engine} refused the Verilog; its log is {log}")
         (folder / "built").touch()
         return folder
