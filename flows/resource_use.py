@@ -66,10 +66,11 @@ Made by `python -m flows report` from the reports that the commands below wrote;
 Debian 12 and nextpnr from PyPI (`make setup`); their options are those of the targets in `sanger.core`.
 
 LUTs are 4-input ones on ECP5 and iCE40, 6-input ones on Xilinx. On ECP5 a carry cell (CCU2C) counts as two and 16 x 4
-bits of distributed RAM (TRELLIS_DPR16X4) as six, as nextpnr has it. Every figure is the core alone: `flows/pins.v`, the shift registers
-that stand for its surroundings in place and route, is left out. Modules are mapped one by one and flattened
-afterwards (`-noflatten`), so figures of blocks add up. Synthesis fails if there is a latch or a combinational loop, if a
-memory would become flip-flops, or if prediction uses a DSP.
+bits of distributed RAM (TRELLIS_DPR16X4) as six, as nextpnr has it. Every figure is the core alone: `flows/pins.v`, the
+shift registers that stand for its surroundings in place and route, is left out. Modules are mapped one by one and
+flattened afterwards (`-noflatten`), so figures of blocks add up. Synthesis fails if there is a latch or a combinational
+loop, if a memory would become flip-flops, or if prediction uses a DSP. The commit is that of the sources; + means that
+they had changed since.
 """
 
 
@@ -96,8 +97,8 @@ def _totals(syntheses):
         command = f"`python -m flows synth --config {one['config']} --target {one['target']}`"
         sites = (one["placed"] or {}).get("TRELLIS_COMB") or (one["placed"] or {}).get("ICESTORM_LC")
         placed = _count(sites) if sites else "-"
-        rows.append([f"`{one['config']}` ({one['array']})", one["part"], *parts, placed, _clock(one), command])
-    headers = ["configuration", "part", *_HEADERS.values(), "LUT sites once packed", "fmax, MHz", "command"]
+        rows.append([f"`{one['config']}` ({one['array']})", one["part"], *parts, placed, _clock(one), one.get("revision") or "-", command])
+    headers = ["configuration", "part", *_HEADERS.values(), "LUT sites once packed", "fmax, MHz", "commit", "command"]
     return ["## Configurations", "", *_table(headers, rows)]
 
 
@@ -149,6 +150,7 @@ def _blocks(report, folder):
         f"## `{report['config']}` on {report['part']}, by block", "",
         f"![Area by block]({folder}/area-{report['config']}.png)", "",
         *_table(["block", *_HEADERS.values(), "of the LUTs"], rows),
+        *(line for sentence in report.get("mistakes", []) for line in (f"Refused: {sentence}.", "")),
     ]  # fmt: skip
 
 

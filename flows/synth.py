@@ -146,6 +146,7 @@ def read(folder: Path, config: Config, target: str, top: str | None = None) -> d
     except synth_report.ReportError as error:
         raise SynthesisError(str(error)) from None
     times = json.loads((folder / "seconds.json").read_text()) if (folder / "seconds.json").exists() else {}
+    revision = folder / "revision.txt"
     log = (folder / "yosys.log").read_text(errors="replace")
     return {
         "config": config.name,
@@ -153,6 +154,7 @@ def read(folder: Path, config: Config, target: str, top: str | None = None) -> d
         "array": config.array,
         **made,
         "seconds": times,
+        "revision": revision.read_text() if revision.exists() else "",
         "yosys": (re.search(r"Yosys [\d.+]+", log) or [""])[0],
         "mistakes": synth_report.mistakes(made, log),
     }
@@ -183,11 +185,23 @@ def set_up(config: Config, target: str, top: str | None = None) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             for file in [*files, *extra]:
                 shutil.copy(file, folder / file.name)
+            (folder / "revision.txt").write_text(_revision())
             parameters = {"STREAM_BITS": config.stream_bits} if top == PINS else {}
             configure(chosen.flow, options, [file.name for file in [*files, *extra]], top, parameters, folder)
         return folder
     finally:
         shutil.rmtree(generated, ignore_errors=True)
+
+
+def _revision():
+    """The commit that the sources are of, with a + if they have changed since; empty outside of a repository."""
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--exclude=*", "--dirty=+"], cwd=ROOT, capture_output=True, text=True
+        )
+    except OSError:
+        return ""
+    return told.stdout.strip()
 
 
 def core_file() -> dict:
