@@ -23,12 +23,13 @@ pytestmark = [
 ]
 
 
-def fusesoc(build, *arguments, name=None):
+def fusesoc(build, *arguments, name="sanger", cores="."):
     """Run FuseSoC of this environment with a build folder of its own; gives the finished process."""
     tools = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
-    command = [tools / "fusesoc", "--cores-root", ".", "run", "--build-root", build, *arguments, f"--flag={FLAG}", name or "sanger"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    roots = ["--cores-root", ".", "--cores-root", cores]
+    command = [tools / "fusesoc", *roots, "run", "--build-root", build, *arguments, f"--flag={FLAG}", name]
+    return subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -68,15 +69,14 @@ def test_one_wrong_bit_of_the_expected_output_fails(simulation):
 
 
 def test_one_wrong_bit_in_the_verilog_fails(simulation, tmp_path):
-    """The last word that leaves the core, inverted in one bit."""
+    """Of the words that leave the core, inverted."""
     _, folder = simulation
     broken = tmp_path / "sim"
     shutil.copytree(folder, broken)
     module = next(broken.rglob("sanger_output*.v"))
     text = module.read_text()
     assert text.count("frame_tdata <= head_data;") == 1
-    module.write_text(text.replace("frame_tdata <= head_data;", "frame_tdata <= head_data ^ (head_row_last << 3);"
-                                   if "head_row_last" in text else "frame_tdata <= head_data ^ 1;"))  # fmt: skip
+    module.write_text(text.replace("frame_tdata <= head_data;", "frame_tdata <= head_data ^ 8;"))
     for old in broken.glob("sanger_[0-9]*"):
         if old.suffix not in (".yml", ".scr") and old.is_file() and not old.name.endswith(".eda.yml"):
             old.unlink()
@@ -100,18 +100,11 @@ def test_lint_is_clean(tmp_path):
 
 
 def test_as_a_dependency_the_core_brings_its_verilog_and_nothing_else(tmp_path):
-    done = fusesoc(tmp_path, "--setup", "--target=default", "--flow=generic", "--tool=verilator")
-    if done.returncode:  # a target without a flow can't be set up alone: a core that depends on it can
-        (tmp_path / "user.core").write_text(
-            "CAPI=2:\nname: ::user:0\nfilesets: {rtl: {depend: ['::sanger:0.1.0']}}\n"
-            "targets: {default: {filesets: [rtl], toplevel: sanger_core, flow: lint, flow_options: {tool: verilator}}}\n"
-        )
-        tools = Path(sys.executable).parent
-        environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
-        done = subprocess.run(
-            [tools / "fusesoc", "--cores-root", ROOT, "--cores-root", tmp_path, "run", "--setup", "--build-root",
-             tmp_path / "build", f"--flag={FLAG}", "user"], cwd=tmp_path, env=environment, capture_output=True, text=True,
-        )  # fmt: skip
+    (tmp_path / "user.core").write_text(
+        "CAPI=2:\nname: ::user:0\nfilesets: {rtl: {depend: ['::sanger:0.1.0']}}\n"
+        "targets: {default: {filesets: [rtl], toplevel: sanger_core, flow: lint, flow_options: {tool: verilator}}}\n"
+    )
+    done = fusesoc(tmp_path / "build", "--setup", name="user", cores=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     listed = yaml.safe_load(next(tmp_path.rglob("*.eda.yml")).read_text())
     names = [Path(file["name"]).name for file in listed["files"]]
