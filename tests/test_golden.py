@@ -92,6 +92,11 @@ def any_organisation(test):
     return claim
 
 
+def seen_keys(index, q, k, made):
+    """How many keys a query sees: the last one all of them, each one before it one key less, if causal."""
+    return len(k) - (len(q) - 1 - index if made.causal else 0)
+
+
 # The whole head ------------------------------------------------------------------------------------------------------
 
 
@@ -106,7 +111,7 @@ def test_no_row_is_ever_empty(q, k, v, made, config):
 @any_organisation
 def test_only_visible_keys_are_kept(q, k, v, made, config):
     result = head.run(q, k, v, made, config)
-    seen = np.arange(len(k)) < head.visible_keys(len(q), len(k), made.causal)[:, None]
+    seen = np.array([np.arange(len(k)) < seen_keys(i, q, k, made) for i in range(len(q))])
     assert not (result.mask & ~seen).any()
     if made.threshold == 0:
         assert (result.mask == seen).all() and (result.kept == ALL_KEPT).all()
@@ -131,7 +136,7 @@ def test_each_query_is_computed_for_itself(q, k, v, made, config):
     """A query alone, with the keys that it sees, gives the same bits: rows, causality and order don't mix."""
     whole = head.run(q, k, v, made, config)
     for index in {0, len(q) // 2, len(q) - 1}:
-        visible = int(head.visible_keys(len(q), len(k), made.causal)[index])
+        visible = seen_keys(index, q, k, made)
         alone = head.run(q[index : index + 1], k[:visible], v[:visible], replace(made, causal=False), config)
         assert (alone.output[0] == whole.output[index]).all()
         assert (alone.mask[0] == whole.mask[index, :visible]).all() and alone.kept[0] == whole.kept[index]
@@ -555,6 +560,11 @@ def test_the_output_saturates_and_never_wraps(excess, sign, limit):
     over = np.array([[sign * (128 * int(divisor[0]) + excess)]])
     output = normalizer.normalize(over, divisor, np.array([[sign * 128]]), np.array([1]), np.array([ALL_KEPT]))
     assert output[0, 0] == limit
+    # on the way there, the 18 bits of a multiplier
+    divisor = np.array([(1 << 21) - 1])
+    aligned = normalizer.align(sign * (128 * divisor[:, None] + excess), normalizer.leading_one(divisor))[0, 0]
+    assert aligned == ((1 << 17) - 1 if sign > 0 else -(1 << 17))
+
 
 
 # Folded prediction -----------------------------------------------------------------------------------------------------
