@@ -148,7 +148,7 @@ DESIGNS = {
         " memory[d[6:1]] <= d + 1; end always @* q = memory[d[5:0]];",
         "dissolve memories into flip-flops",
     ),
-    "combinational loops": ("wire x = y ^ d[0]; wire y = x & d[1]; always @* q = {8{y}};", "problems in 'check -assert'"),
+    "combinational loops": ("wire x = y ^ d[0]; wire y = x & d[1]; always @* q = {8{y}};", "combinational loop"),
     "nothing": ("always @(posedge clk) q <= d;", None),
 }
 
