@@ -22,6 +22,8 @@ from hdl.tiled.attention import tiled_attention
 from hdl.tiled.interfaces import ColumnWrites, QueryWrites
 from hdl.visible_sum import ValueSumsRead, ValueWrites
 
+RESET_CYCLES = 32  # longer than any pipeline between two blocks
+
 
 def ports(config: Config) -> tuple:
     """Signals for the core's ports: clk, reset, s_axis, m_axis, s_axil."""
@@ -49,7 +51,7 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
         attention, keys, queries = tiled_attention, ColumnWrites(config), QueryWrites(config)
 
     softmax_lanes = range(config.softmax_lanes)
-    core_reset = Signal(True)
+    core_reset, reset_left = Signal(True), Signal(intbv(0, min=0, max=RESET_CYCLES))
     status, events = CoreStatus(), Events(config)
     descriptor, rows, levels, head = (
         descriptor_stream(config), rows_stream(config), levels_stream(config), head_stream(config),
@@ -64,9 +66,14 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
     head_done, head_done_key_set, stall_out = Signal(False), Signal(False), Signal(False)
     poison_valid, poison_tag = Signal(False), Signal(intbv(0)[TAG_BITS:])
 
+    # Pipelines between blocks have no reset of their own: they run empty while the state that they would reach is held.
     @always(clk.posedge)
     def restart():
-        core_reset.next = reset or status.soft_reset
+        if reset or status.soft_reset:
+            reset_left.next = RESET_CYCLES - 1
+        elif reset_left != 0:
+            reset_left.next = reset_left - 1
+        core_reset.next = reset or status.soft_reset or reset_left != 0
 
     control = registers(clk, reset, s_axil, descriptor, status, events, config)
     load = loader(

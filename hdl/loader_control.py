@@ -82,7 +82,7 @@ def loader_control(
 
     @always_comb
     def check():
-        descriptor.ready.next = state == states.IDLE
+        descriptor.ready.next = state == states.IDLE and not reset
         if bad != NONE:
             refusal.next = bad
         elif queries_alone and not keys_valid:
