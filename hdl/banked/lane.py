@@ -7,7 +7,7 @@ from hdl.adder_tree import adder_tree, tree_bits
 from hdl.banked.index_queue import index_queue
 from hdl.banked.interfaces import Record, product_signal, slot_bits, word_bits
 from hdl.banked.query_rows import query_memory
-from hdl.banked.timing import SELECT_STAGE
+from hdl.banked.timing import SELECT_STAGE, scan_is_late
 from hdl.banked.value_sums import value_sums
 from hdl.delay import delayed
 from hdl.hierarchy import module
@@ -73,11 +73,12 @@ def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, ful
         push, entry, full: of the index queue.
         chosen_here, chosen: the choice for the next value phase is here.
         now: `Record`, from a phase's first cycle to its last one.
-        scored: `Record`, the score phase's, from the cycle after it for one period.
+        scored: `Record`, the score phase's, for one period that takes in the scan.
     """
     capacity = config.lane_keys
 
     head, coming = Record(config), Record(config)
+    ended = Record(config) if scan_is_late(config) else scored  # from the cycle after a score phase on
     pop, value_taken, has_room = Signal(False), Signal(False), Signal(False)
     stored = Signed(clog2(capacity) + 2).signal()  # scores made or in the making that have no value yet
     change = Signed(2).signal()
@@ -114,13 +115,13 @@ def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, ful
         if reset:
             now.active.next = False
             coming.active.next = False
-            scored.active.next = False
+            ended.active.next = False
         else:
             if control.to_score:
                 now.active.next = pop
             elif control.to_value:
                 now.active.next = coming.active
-                scored.active.next = now.active
+                ended.active.next = now.active
             if chosen_here:
                 coming.active.next = chosen.active
 
@@ -134,15 +135,34 @@ def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, ful
             now.slot.next = coming.slot
             now.key_set.next = coming.key_set
             now.key.next = coming.key
-            scored.slot.next = now.slot
-            scored.key_set.next = now.key_set
-            scored.key.next = now.key
+            ended.slot.next = now.slot
+            ended.key_set.next = now.key_set
+            ended.key.next = now.key
         if chosen_here:
             coming.slot.next = chosen.slot
             coming.key_set.next = chosen.key_set
             coming.key.next = chosen.key
 
-    return queue, events, change_of_level, score_memory_level, room, actives, records
+    keep = _kept_a_phase(clk, reset, control, ended, scored) if scan_is_late(config) else []
+    return queue, events, change_of_level, score_memory_level, room, actives, records, keep
+
+
+@block
+def _kept_a_phase(clk, reset, control, ended, scored):
+    """A score phase's record once more, from the end of the value phase after it."""
+
+    @always(clk.posedge)
+    def records():
+        if control.to_score:
+            scored.slot.next = ended.slot
+            scored.key_set.next = ended.key_set
+            scored.key.next = ended.key
+        if reset:
+            scored.active.next = False
+        elif control.to_score:
+            scored.active.next = ended.active
+
+    return records
 
 
 @module
@@ -166,7 +186,7 @@ def lane(
         power_here, power: so is the probability.
         keys: `KeyPort`.
         active: the lane works in this phase.
-        scored: `Record` of the score phase before, for one period from its end on.
+        scored: `Record` of the score phase before, while its dot product stands still.
         dot: dot product, stands still from stage 6 of a score phase's last word to that of the next one's first.
         sums: signed, M of them, stage 4: in a score phase, those of the slot that drains.
     """

@@ -64,10 +64,13 @@ def _first_scan(config):
 
 def scan_position(config: Config) -> int:
     """First lane's turn in the scan."""
-    first, last_cycle = _first_scan(config), 3 * config.slot_cycles - 1
-    # A score phase's records stand still until the end of the next one.
-    assert first + config.lanes - 1 <= last_cycle, "more lanes than two phases have time for"
-    return first % (2 * config.slot_cycles)
+    assert config.lanes <= config.slot_cycles, "more lanes than cycles in which a dot product stands still"
+    return _first_scan(config) % (2 * config.slot_cycles)
+
+
+def scan_is_late(config: Config) -> bool:
+    """The scan of a score phase goes on after the end of the next one, so that the lanes keep their records a phase longer."""
+    return _first_scan(config) + config.lanes - 1 >= 3 * config.slot_cycles
 
 
 def choose_position(config: Config) -> int:
