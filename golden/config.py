@@ -307,25 +307,28 @@ ORGANISATION_MULTIPLES = {
 
 _TILED = dict(span=4, d=32, max_keys=512, stream_bits=128, predict_queries=8, predict_keys=8, predict_width=4,
               softmax_lanes=1, drain_rows=4)  # fmt: skip
-_BANKED = dict(array="banked", span=1, tile_keys=64, lane_width=4, max_keys=512, stream_bits=128, predict_queries=12,
-               predict_keys=8, predict_width=4, softmax_lanes=3, drain_rows=2, ring_groups=32, output_ring=64)  # fmt: skip
+_BANKED = dict(array="banked", rows=4, lanes=4, lane_width=8, span=1, tile_keys=64, max_keys=512, stream_bits=128,
+               predict_queries=12, predict_keys=8, predict_width=4, softmax_lanes=3, drain_rows=1, ring_groups=32,
+               output_ring=64)  # fmt: skip
+_PAPER = dict(rows=64, slots=8, lanes=16, tile_keys=64, span=16, d=64, max_keys=512, stream_bits=128, predict_queries=32,
+              predict_keys=8, predict_width=8, softmax_lanes=4, drain_rows=8)  # fmt: skip
 
 CONFIGS = {
     config.name: config
     for config in (
-        Config("tiny_banked", array="banked", rows=2, slots=2, lanes=2, lane_width=2, tile_keys=16, span=1, d=16, max_keys=64,
+        Config("tiny", array="banked", rows=2, slots=2, lanes=2, lane_width=2, tile_keys=16, span=1, d=16, max_keys=64,
                stream_bits=64, predict_queries=3, predict_keys=4, predict_width=2, softmax_lanes=1, drain_rows=2,
                ring_groups=4, output_ring=8),
-        Config("small_banked", rows=8, slots=4, lanes=4, d=32, **_BANKED),
-        Config("bert_banked", rows=4, slots=8, lanes=8, d=64, **_BANKED),
-        Config("tiny", rows=2, slots=4, lanes=4, tile_keys=16, span=2, d=16, max_keys=64, stream_bits=64,
+        Config("small", slots=4, d=32, **_BANKED),
+        Config("bert", slots=8, d=64, **_BANKED),
+        Config("tiny_tiled", rows=2, slots=4, lanes=4, tile_keys=16, span=2, d=16, max_keys=64, stream_bits=64,
                predict_queries=2, predict_keys=4, predict_width=2, softmax_lanes=1, drain_rows=2),
         Config("tiny_paper", array="systolic", rows=2, slots=4, lanes=4, tile_keys=16, span=4, d=16, max_keys=64, stream_bits=64,
                predict_queries=2, predict_keys=4, predict_width=2, softmax_lanes=1, drain_rows=2),
-        Config("small", rows=8, slots=8, lanes=16, tile_keys=64, **_TILED),
-        Config("bert", rows=8, slots=8, lanes=16, tile_keys=64, **{**_TILED, "d": 64}),
-        Config("paper", rows=64, slots=8, lanes=16, tile_keys=64, span=16, d=64, max_keys=512, stream_bits=128,
-               predict_queries=32, predict_keys=8, predict_width=8, softmax_lanes=4, drain_rows=8),
+        Config("small_tiled", rows=8, slots=8, lanes=16, tile_keys=64, **_TILED),
+        Config("bert_tiled", rows=8, slots=8, lanes=16, tile_keys=64, **{**_TILED, "d": 64}),
+        Config("paper", array="systolic", **_PAPER),
+        Config("paper_tiled", **_PAPER),
     )
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from tests import test_bitmaps
 from tests.cosimulation import ENGINES, collect, make, run
 from tests.test_bitmaps import heads_of_all_kinds, random_head
 
-TINY, SMALL = CONFIGS["tiny_banked"], CONFIGS["small_banked"]
+TINY, SMALL = CONFIGS["tiny"], CONFIGS["small"]
 LANES = TINY.replace(name="lanes", predict_queries=12, softmax_lanes=3, ring_groups=2)
 HEAD_FIELDS = ("mantissa", "shift", "key_set", "tag", "causal", "n_k", "n_q")
 

@@ -13,7 +13,7 @@ from hdl.banked.interfaces import KeyPort, queries_stream, row_stream, sums_stre
 from hdl.banked.timing import KEY_CYCLES
 from tests.cosimulation import collect, drive, make, run
 
-TINY, SMALL, BERT = CONFIGS["tiny_banked"], CONFIGS["small_banked"], CONFIGS["bert_banked"]
+TINY, SMALL, BERT = CONFIGS["tiny"], CONFIGS["small"], CONFIGS["bert"]
 SETS = 2
 
 

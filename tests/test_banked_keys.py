@@ -15,7 +15,7 @@ from hdl.banked.timing import KEY_CYCLES
 from hdl.convert import convert
 from tests.cosimulation import ENGINES, make, run
 
-TINY = CONFIGS["tiny_banked"]
+TINY = CONFIGS["tiny"]
 SHAPES = {
     "two_clusters": TINY,
     "four_clusters": TINY.replace(rows=4),
@@ -133,7 +133,7 @@ def test_reading_a_set_that_is_written_is_an_error_in_simulation():
 @pytest.mark.skipif(not shutil.which("yosys"), reason="needs yosys")
 def test_synthesis_makes_block_rams_of_a_lanes_keys(tmp_path):
     """8 of the 64 of `small`: 2 copies of 4 lanes."""
-    config = CONFIGS["small_banked"]
+    config = CONFIGS["small"]
     write, ports = LaneWrite(config), [KeyPort(config) for _ in range(CLUSTERS_A_COPY)]
     data = KeyWrites(config).data[0]
     design = convert(

@@ -15,7 +15,7 @@ from hdl.visible_sum import ValueSumsRead, ValueWrites
 from tests.cosimulation import ENGINES, RESET_CYCLES, collect, make, run
 from tests.test_normalizer import check, random_head, value_loader
 
-TINY, SMALL = CONFIGS["tiny_banked"], CONFIGS["small_banked"]
+TINY, SMALL = CONFIGS["tiny"], CONFIGS["small"]
 WIDE = TINY.replace(name="wide", rows=8, lane_width=2, d=32, drain_rows=4, stream_bits=128)  # four movers with two clusters each
 LONE = TINY.replace(name="lone", rows=1, drain_rows=1, output_ring=2)
 RECORD_FIELDS = ("visible", "kept", "head_first", "head_last", "key_set", "tag", "causal", "n_k", "n_q")

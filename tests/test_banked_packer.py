@@ -12,7 +12,7 @@ from hdl.banked.packer import packer
 from tests.cosimulation import ENGINES, RESET_CYCLES, drive, make, run
 from tests.test_banked_cluster import bitmap_words, random_masks
 
-TINY, SMALL, BERT = CONFIGS["tiny_banked"], CONFIGS["small_banked"], CONFIGS["bert_banked"]
+TINY, SMALL, BERT = CONFIGS["tiny"], CONFIGS["small"], CONFIGS["bert"]
 
 
 def simulate(engine, config, masks, word_stall=0.0, full_probability=0.0, wait_probability=0.0):

@@ -19,7 +19,7 @@ from hdl.tiled.work import work_items_stream
 from tests.cosimulation import ENGINES, RESET_CYCLES, _noise, collect, make, run
 from tests.test_packer import expected_items, readable
 
-TINY = CONFIGS["tiny"]
+TINY = CONFIGS["tiny_tiled"]
 HEAD_FIELDS = ("mantissa", "shift", "key_set", "tag", "causal", "residual", "n_k", "n_q")
 
 
@@ -273,7 +273,7 @@ def test_full_connection_end_to_end():
 
 
 def test_small_configuration_end_to_end():
-    config = CONFIGS["small"]
+    config = CONFIGS["small_tiled"]
     generator = np.random.default_rng(1)
     heads = [random_head(config, 0, 70, 150, True, 0.1, generator), random_head(config, 1, 20, 300, False, 0.02, generator)]
     run_heads("icarus", config, heads)

@@ -9,7 +9,7 @@ from golden.config import CONFIGS, KEPT_FRACTION, PREDICTED_BITS, THRESHOLD_FRAC
 from hdl.comparator import bits_stream, chunks_stream, comparator, query_fields, results_stream
 from tests.cosimulation import ENGINES, collect, drive, make, run
 
-TINY, SMALL = CONFIGS["tiny"], CONFIGS["small"]
+TINY, SMALL = CONFIGS["tiny_tiled"], CONFIGS["small_tiled"]
 ONE = 1 << THRESHOLD_FRACTION
 ALL = 1 << KEPT_FRACTION
 LOWEST, HIGHEST = -(1 << (PREDICTED_BITS - 1)), (1 << (PREDICTED_BITS - 1)) - 1

@@ -9,13 +9,13 @@ from hdl.corner_turn import corner_turn, key_beats_stream
 from hdl.tiled.interfaces import ColumnWrites
 from tests.cosimulation import ENGINES, drive, make, run
 
-TINY = CONFIGS["tiny"]
+TINY = CONFIGS["tiny_tiled"]
 SHAPES = {
     "tiny": TINY,
     "one_beat": TINY.replace(stream_bits=128),
     "four_beats": TINY.replace(d=32),
     "one_group_a_tile": TINY.replace(tile_keys=16, stream_bits=128, d=32),
-    "wide": CONFIGS["small"].replace(stream_bits=256, d=32),
+    "wide": CONFIGS["small_tiled"].replace(stream_bits=256, d=32),
 }
 
 

@@ -17,7 +17,7 @@ from tests.cosimulation import ENGINES, RESET_CYCLES, _noise, collect, drive, ma
 from tests.test_banked_bitmaps import bitmap_words
 from tests.test_bitmaps import heads_of_all_kinds, random_head
 
-TINY, SMALL, BERT = CONFIGS["tiny_banked"], CONFIGS["small_banked"], CONFIGS["bert_banked"]
+TINY, SMALL, BERT = CONFIGS["tiny"], CONFIGS["small"], CONFIGS["bert"]
 SHAPES = {
     "lanes": TINY.replace(name="lanes", rows=4, predict_queries=12, softmax_lanes=3, ring_groups=2, slots=4),
     "one_beat": TINY.replace(name="one_beat", stream_bits=128),

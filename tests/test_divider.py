@@ -67,7 +67,7 @@ def shift(engine, values, width):
 @pytest.mark.parametrize("request_stall, result_stall", [(0, 0), (0.8, 0), (0, 0.8), (0.5, 0.5)])
 def test_kept_share_is_the_floor_of_the_quotient(engine, request_stall, result_stall):
     """Also for nothing kept, everything kept, and the largest sums."""
-    width = CONFIGS["small"].weight_sum_bits
+    width = CONFIGS["small_tiled"].weight_sum_bits
     generator = np.random.default_rng(1)
     divisors = [1, 2, 3, 65536, 1 << (width - 1), (1 << width) - 1, *generator.integers(1, 1 << width, 60)]
     pairs = [(x, int(y)) for y in divisors for x in {0, int(y) // 3, int(y) - 1, int(y)}]
@@ -104,7 +104,7 @@ def test_normalize_brings_the_leading_one_to_the_top(engine, width):
 
 def test_both_together_are_the_golden_share():
     """As the normalizer uses them: normalize the divisor, divide the scaled weight."""
-    width = CONFIGS["small"].denominator_bits
+    width = CONFIGS["small_tiled"].denominator_bits
     generator = np.random.default_rng(3)
     divisor = np.array([1, 2, 3, 511, 512, (1 << width) - 1, *generator.integers(1, 1 << width, 60)])
     weight = generator.integers(0, 65537, divisor.size)

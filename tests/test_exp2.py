@@ -48,7 +48,7 @@ def test_weight_of_every_distance(engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_probability_of_every_distance_that_matters_and_some_beyond(engine):
     """Distances up to the widest that a score can have below its maximum; one is as good as zero there."""
-    bits = CONFIGS["bert"].maximum_bits + SCORE_FRACTION + 1
+    bits = CONFIGS["bert_tiled"].maximum_bits + SCORE_FRACTION + 1
     generator = np.random.default_rng(2)
     near = np.arange(14 << SCORE_FRACTION)
     far = [15 << SCORE_FRACTION, (16 << SCORE_FRACTION) - 1, 16 << SCORE_FRACTION, (1 << bits) - 1, 1 << (bits - 1)]

@@ -11,10 +11,10 @@ from hdl.corner_turn import key_beats_stream
 from tests.cosimulation import ENGINES, drive, make, run
 from tests.test_corner_turn import key_beats
 
-TINY = CONFIGS["tiny_banked"]
+TINY = CONFIGS["tiny"]
 SHAPES = {
-    "small": CONFIGS["small_banked"],
-    "bert": CONFIGS["bert_banked"],
+    "small": CONFIGS["small"],
+    "bert": CONFIGS["bert"],
     "one_beat": TINY.replace(stream_bits=128, lanes=4),
     "one_word": TINY.replace(lane_width=8, d=64, lanes=8),
 }

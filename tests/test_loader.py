@@ -28,12 +28,12 @@ from tests.cosimulation import ENGINES, collect, drive, make, run
 from tests.test_corner_turn import column_bytes
 from tests.test_gather import KeyMemory
 
-TINY, BANKED = CONFIGS["tiny"], CONFIGS["tiny_banked"]
+TINY, BANKED = CONFIGS["tiny_tiled"], CONFIGS["tiny"]
 SHAPES = {
-    "small_banked": CONFIGS["small_banked"],
+    "small": CONFIGS["small"],
     "one_beat": TINY.replace(stream_bits=128),
     "four_beats": TINY.replace(d=32, rows=4, predict_queries=8),
-    "small": CONFIGS["small"],
+    "small_tiled": CONFIGS["small_tiled"],
 }
 ARRAYS = [TINY, BANKED]
 MOST_HEADS = 15

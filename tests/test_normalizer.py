@@ -17,7 +17,7 @@ from hdl.tiled.normalizer import tiled_normalizer
 from hdl.visible_sum import ValueSumsRead, ValueWrites
 from tests.cosimulation import ENGINES, RESET_CYCLES, collect, make, run
 
-TINY = CONFIGS["tiny"]
+TINY = CONFIGS["tiny_tiled"]
 ONE_ROW_GROUP_FOUR_CYCLES = Config(
     "square", rows=4, slots=2, lanes=4, tile_keys=16, span=2, d=16, max_keys=32, stream_bits=128,
     predict_queries=4, predict_keys=4, predict_width=2, softmax_lanes=1, drain_rows=4,
@@ -308,7 +308,7 @@ def test_extremes_saturate_and_never_wrap():
 
 
 def test_a_full_block_of_the_default_core_drains_in_the_rounds_that_make_the_next():
-    config = CONFIGS["small"]
+    config = CONFIGS["small_tiled"]
     generator = np.random.default_rng(7)
     heads = [random_head(generator, config, 64, 64, causal=True), random_head(generator, config, 128, 30, causal=False)]
     beats, cycles = normalized("icarus", heads, config, granted=half_of_each_round(config), seed=8)

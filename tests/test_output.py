@@ -9,7 +9,7 @@ from hdl.output import output
 from hdl.stream import AxiStream
 from tests.cosimulation import ENGINES, RESET_CYCLES, collect, drive, make, run
 
-CONFIG = CONFIGS["tiny"]
+CONFIG = CONFIGS["tiny_tiled"]
 END = dict(tdata=0, tlast=1, tuser=1)
 
 

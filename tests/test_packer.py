@@ -13,7 +13,7 @@ from hdl.packer import packer
 from hdl.tiled.work import Placements, address_bits, work_items_stream, words_stream, work_queue
 from tests.cosimulation import ENGINES, collect, drive, make, run
 
-TINY = CONFIGS["tiny"]
+TINY = CONFIGS["tiny_tiled"]
 SHAPES = {
     "tiny": TINY,
     "span1": TINY.replace(name="span1", span=1),
@@ -21,10 +21,10 @@ SHAPES = {
     "full": TINY.replace(name="full", span=4),
     "two_lanes": TINY.replace(name="two_lanes", lanes=2, span=1),
     "narrow": TINY.replace(name="narrow", lanes=8, span=3),
-    "small": CONFIGS["small"],
-    "small_span1": CONFIGS["small"].replace(name="small_span1", span=1),
-    "small_span15": CONFIGS["small"].replace(name="small_span15", span=15),
-    "small_full": CONFIGS["small"].replace(name="small_full", span=16),
+    "small": CONFIGS["small_tiled"],
+    "small_span1": CONFIGS["small_tiled"].replace(name="small_span1", span=1),
+    "small_span15": CONFIGS["small_tiled"].replace(name="small_span15", span=15),
+    "small_full": CONFIGS["small_tiled"].replace(name="small_full", span=16),
 }
 
 

@@ -17,7 +17,7 @@ from hdl.quantizer import levels_stream
 from hdl.score_store import chunks_stream
 from tests.cosimulation import ENGINES, collect, drive, make, run
 
-TINY = CONFIGS["tiny"]
+TINY = CONFIGS["tiny_tiled"]
 LOWEST = -(1 << (PREDICTED_BITS - 1))
 
 
@@ -233,9 +233,9 @@ SHAPES = {
     ),
     "one dimension a cycle, one key": TINY.replace(predict_width=1, predict_keys=1, predict_queries=1),
     "one chunk": TINY.replace(max_keys=16, predict_keys=16),
-    "three lanes of four queries": CONFIGS["tiny_banked"].replace(predict_queries=12, softmax_lanes=3),
+    "three lanes of four queries": CONFIGS["tiny"].replace(predict_queries=12, softmax_lanes=3),
     "eight queries, more passes than steps": TINY.replace(predict_queries=8, predict_width=8),
-    "small": CONFIGS["small"].replace(max_keys=64),
+    "small": CONFIGS["small_tiled"].replace(max_keys=64),
 }
 
 

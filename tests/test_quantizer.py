@@ -9,7 +9,7 @@ from golden.quantizer import quantize_rows
 from hdl.quantizer import levels_stream, quantizer, rows_stream
 from tests.cosimulation import ENGINES, collect, drive, make, run
 
-TINY = CONFIGS["tiny"]
+TINY = CONFIGS["tiny_tiled"]
 SHAPES = {
     "tiny": TINY,
     "one_beat": TINY.replace(stream_bits=128),

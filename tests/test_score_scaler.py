@@ -42,7 +42,7 @@ def expected(dot, q_exponent, k_exponent, mantissa, shift, visible, config):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_scores_are_golden(engine, bits):
-    config = CONFIGS["tiny"].replace(prediction_bits=bits)
+    config = CONFIGS["tiny_tiled"].replace(prediction_bits=bits)
     lead = 1 + max(0, 2 * 7 - shift_base(config))
     base = shift_base(config) + lead - 1
     clk = Signal(False)

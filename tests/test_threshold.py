@@ -68,20 +68,20 @@ def test_reach_is_the_bisected_distance_for_every_limit_of_a_narrow_range():
     """With a sum of 2^16 the limit is T / 256: every limit up to 300 and, in steps of 97, up to above 1.0."""
     limits = [*range(300), *range(300, 66000, 97)]
     requests = [(1 << 16, limit << 8, 0) for limit in limits]
-    received, _ = search("icarus", CONFIGS["tiny"], requests)
+    received, _ = search("icarus", CONFIGS["tiny_tiled"], requests)
     assert received == expected(requests)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("request_stall, result_stall", [(0, 0), (0.9, 0), (0, 0.9), (0.5, 0.5)])
 def test_reaches_stay_in_order_whatever_stalls(engine, request_stall, result_stall):
-    requests = thresholds_around(CONFIGS["tiny"])[::23]
-    received, _ = search(engine, CONFIGS["tiny"], requests, request_stall, result_stall)
+    requests = thresholds_around(CONFIGS["tiny_tiled"])[::23]
+    received, _ = search(engine, CONFIGS["tiny_tiled"], requests, request_stall, result_stall)
     assert received == expected(requests)
 
 
 def test_a_search_takes_fifteen_cycles():
-    requests = thresholds_around(CONFIGS["tiny"])[:40]
-    _, cycles = search("myhdl", CONFIGS["tiny"], requests)
+    requests = thresholds_around(CONFIGS["tiny_tiled"])[:40]
+    _, cycles = search("myhdl", CONFIGS["tiny_tiled"], requests)
     assert SEARCH_CYCLES == 14
     assert cycles <= 40 * (SEARCH_CYCLES + 1) + 6

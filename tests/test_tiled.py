@@ -18,7 +18,7 @@ from hdl.tiled.timing import Timing
 from hdl.tiled.work import work_items_stream
 from tests.cosimulation import ENGINES, RESET_CYCLES, make, run
 
-TINY = CONFIGS["tiny"]
+TINY = CONFIGS["tiny_tiled"]
 FULL = TINY.replace(name="tiny_full", span=TINY.lanes)
 
 
@@ -382,7 +382,7 @@ def test_empty_tiles_cost_no_round():
 
 def test_a_configuration_whose_exponentials_do_not_hide_is_refused():
     with pytest.raises(ConfigError, match="too few cycles"):
-        Timing(CONFIGS["small"].replace(name="short", d=16))
+        Timing(CONFIGS["small_tiled"].replace(name="short", d=16))
 
 
 def test_a_lane_with_an_odd_number_of_inputs_is_refused():

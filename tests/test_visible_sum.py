@@ -10,7 +10,7 @@ from golden.config import CONFIGS
 from hdl.visible_sum import VISIBLE_SUM_CYCLES, ValueSumsRead, ValueWrites, VisibleStep, visible_sum
 from tests.cosimulation import ENGINES, RESET_CYCLES, make, run
 
-CONFIG = CONFIGS["tiny"]
+CONFIG = CONFIGS["tiny_tiled"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
