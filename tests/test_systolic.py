@@ -68,6 +68,63 @@ def test_a_partial_sum_waits_a_cycle_for_each_column_skipped(engine):
     assert {waits for waits, value in seen} == set(range(most + 1))
 
 
+def lone_weights(config, generator):
+    """A head of one tile and d = W, and for each of its queries the lane that has all the weight in its only sub-row.
+
+    All N lanes of a sub-row have keys. Key c is the unit vector of dimension c and a query that of one column, so a single
+    lane's exponential isn't zero, and the query's output is the partial sum that this lane began. Every lane of every row
+    has the weight with no bubble behind it, with W - N bubbles, and with some.
+    """
+    lanes, width, rows = config.lanes, config.tile_keys, config.rows
+    spare = width - lanes
+    kept, lane_of_query = [], []
+    for j in range(lanes):
+        for gap in (0, spare, *generator.integers(0, spare, 2)):
+            before = int(generator.integers(0, spare - gap + 1)) if j + 1 < lanes else spare - gap
+            columns = np.arange(lanes) + before + np.where(np.arange(lanes) > j, gap, 0)
+            for _ in range(rows):  # one query each
+                kept.append(columns)
+                lane_of_query.append(j)
+    head = random_head(generator, config, len(kept), width, density=0.0, shift=6)
+    lane_of_query = np.array(lane_of_query)
+    columns = np.array(kept)
+    head.mask[:] = False
+    np.put_along_axis(head.mask, columns, True, axis=1)
+    head.k = np.eye(width, config.d, dtype=np.int8) * 127
+    head.q = head.k[columns[np.arange(len(columns)), lane_of_query]]
+    return head, lane_of_query
+
+
+def blame(config, lane_of_query, got, golden):
+    """Rows and lanes whose partial sums come at the wrong time: sentences, none if all sums are right.
+
+    A lane's partial sum passes all lanes to its right, so the last lane with wrong sums has the fault.
+    """
+    wrong = (got != golden).any(axis=1)
+    row_of_query = np.arange(len(got)) % config.rows
+    sentences = []
+    for r in range(config.rows):
+        lanes = lane_of_query[wrong & (row_of_query == r)]
+        if len(lanes):
+            last = lanes.max()
+            here = wrong & (row_of_query == r) & (lane_of_query == last)
+            late = (got[here, 1:] == golden[here, :-1]).all()
+            early = (got[here, :-1] == golden[here, 1:]).all()
+            how = "a bubble too many" if late else "a bubble too few" if early else "wrong sums"
+            sentences.append(f"row {r}, lane {last}: {how}")
+    return sentences
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_each_lane_of_each_row_passes_its_sums_on_in_time(engine):
+    """Names the row and the lane if a single one has a bubble too many or too few, or loses one of its W - N."""
+    head, lane_of_query = lone_weights(TINY, np.random.default_rng(8))
+    bench = Bench(TINY, [head]).run(engine)
+    faults = blame(TINY, lane_of_query, bench.numerator[0], head.golden(TINY).numerator)
+    assert not faults, "; ".join(faults)
+    bench.check()
+
+
 def test_another_shape_leaves_the_golden_models_sums():
     """More rows than lanes: would catch widths and times that are right for one shape only."""
     Bench(ODD, some_heads(ODD, seed=5)[1:3]).run("myhdl").check()
