@@ -36,9 +36,12 @@ sim: setup  ## a real attention head through the core's Verilog, compared with t
 test: setup  ## all tests
 	$(PY) -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: soak lint-all
+.PHONY: soak lint-all paper
 soak: setup  ## hours of random heads and faults through the small configurations, in Verilator
 	$(PY) -m pytest -n $(JOBS) -m soak
+
+paper: setup  ## the paper's array, 64 x 16 PEs, against the tiled one in Verilator (half an hour, nearly all compiling)
+	$(PY) -m pytest -m paper
 
 lint-all: setup  ## Verilator's lint of every named configuration
 	$(PY) -m pytest -n $(JOBS) -m lint_all

@@ -1,10 +1,17 @@
-"""The systolic array leaves the golden model's sums, one round a period, whenever its neighbours come and go."""
+"""The systolic array leaves the golden model's sums, one round a period, whenever its neighbours come and go; and a whole
+core with it the output of one with the tiled array. ``make paper`` runs the paper's own size, 64 x 16 PEs, in Verilator."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from myhdl import Signal, instance, intbv
 
-from golden.config import CONFIGS, ConfigError
+from flows import engines, heads, stimulus
+from golden import head as golden_head
+from golden.config import CONFIGS, THRESHOLD_FRACTION, ConfigError
 from golden.packer import all_columns, pack
 from hdl.systolic.array import systolic_array
 from hdl.systolic.lane import bubbles, partial_signal
@@ -14,6 +21,11 @@ from tests.cosimulation import ENGINES, make, run
 from tests.test_tiled import random_head, some_heads
 
 TINY = CONFIGS["tiny_paper"]
+FULL = CONFIGS["tiny_tiled"].replace(name="tiny_full", span=TINY.span)
+PAPER, PAPER_TILED = CONFIGS["paper"], CONFIGS["paper_tiled"]
+DATA = Path(__file__).resolve().parents[1] / "data"
+T_MAX = 1 << THRESHOLD_FRACTION
+needs_verilator = pytest.mark.skipif(shutil.which("verilator") is None, reason="Verilator isn't installed")
 ODD = TINY.replace(name="odd", rows=4, lanes=2, span=2, drain_rows=1, slots=2)
 
 
@@ -189,3 +201,66 @@ def test_a_lookaside_connection_is_refused():
     """Partial sums travel to the right, so the lanes' columns must ascend."""
     with pytest.raises(ConfigError, match="full connection"):
         TINY.replace(name="lookaside", span=2)
+
+
+# The whole core, in Verilator ----------------------------------------------------------------------------------------
+
+
+def captured(name, config, **changes):
+    """(q, k, v, settings) of the heads of a shipped file at T = 1 / n_k, some settings changed."""
+    loaded, _ = heads.load(DATA / name, config)
+    return [(one.q, one.k, one.v, replace(one.settings(None, False, True), **changes)) for one in loaded]
+
+
+def cut(head, n_q, n_k):
+    """The first queries and keys of a head."""
+    q, k, v, settings = head
+    return q[:n_q], k[:n_k], v[:n_k], settings
+
+
+def play(config, rows):
+    """The heads back to back through the core: output beats, those of the golden model, and counters."""
+    results = [golden_head.run(*row, config) for row in rows]
+    played = stimulus.build(rows, results, config)
+    run = engines.play("verilator", config, played, limit=100_000 + 2000 * sum(result.rounds for result in results))
+    return run.beats, played.expected, run.counters
+
+
+def check_both(systolic, tiled, rows):
+    """Both cores answer alike, and as the golden model does; the counters of the systolic one fit, too."""
+    assert (systolic.rows, systolic.lanes, systolic.tile_keys) == (tiled.rows, tiled.lanes, tiled.tile_keys)
+    beats, expected, counters = play(systolic, rows)
+    wrong = [number for number, (beat, wanted) in enumerate(zip(beats, expected)) if beat != wanted]
+    assert not wrong, f"{systolic.name}: {len(wrong)} of {len(expected)} output beats differ, the first is beat {wrong[0]}"
+    assert beats == expected, systolic.name
+    tiled_beats, _, tiled_counters = play(tiled, rows)
+    assert tiled_beats == beats, f"{tiled.name} and {systolic.name} differ"
+    for counter in ("rounds", "kept", "slots", "multiplications", "idle_slots"):
+        assert counters[counter] == tiled_counters[counter], counter
+    assert counters["error"] == 0 and tiled_counters["register_moves"] == 0 < counters["register_moves"]
+    return counters
+
+
+@needs_verilator
+def test_whole_cores_with_either_array_answer_alike():
+    """Captured heads, causal, cross attention, odd sizes, thresholds 0 and 1, back to back."""
+    one, other = captured("narrow_l2_n64.npz", TINY)
+    rows = [one, other, *captured("narrow_l2_n64.npz", TINY, causal=True)]
+    for threshold in (0, T_MAX):
+        q, k, v, settings = one
+        settings = replace(settings, threshold=threshold)
+        sizes = ((7, 64), (13, 37), (1, 1), (1, 17), (33, 15))
+        rows += [cut((q, k, v, settings), *size) for size in sizes]
+        rows += [cut((q, k, v, replace(settings, causal=True)), n, n) for n in (17, 31)]
+    rows += [cut(other, *size) for size in ((64, 3), (9, 33), (5, 64))]
+    check_both(TINY, FULL, rows)
+
+
+@needs_verilator
+@pytest.mark.paper
+@pytest.mark.parametrize("name", ["wide_l2_n128.npz", "wide_l2_n512.npz"])
+def test_the_papers_size_answers_like_the_tiled_one(name):
+    """64 x 16 PEs; a round costs at most what is promised when work is there."""
+    rows = captured(name, PAPER)
+    counters = check_both(PAPER, PAPER_TILED, rows)
+    assert counters["kept"] == counters["slots"] - counters["idle_slots"]
