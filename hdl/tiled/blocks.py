@@ -1,4 +1,4 @@
-"""Which block a group belongs to, when a block is complete, and in which order blocks are block_packed."""
+"""Which block a group belongs to, when a block is complete, and in which order blocks are packed."""
 
 from myhdl import Signal, always, always_comb, enum, intbv, modbv
 
