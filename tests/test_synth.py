@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+from edalize.flows.gls import Gls
 
 from flows import resource_use, synth, synth_report
 from flows.__main__ import main
@@ -179,6 +181,74 @@ def test_a_run_that_is_out_of_time_leaves_nothing_half_done(tmp_path):
     with pytest.raises(synth.OutOfTime):
         synth.run(copied, synth.TARGETS["ecp5"].steps[:1], minutes=0.02, title="tiny")
     assert not (copied / "sanger.json").exists()
+
+
+# Gate-level simulation -----------------------------------------------------------------------------------------------
+
+MULTIPLIER = """
+module sanger_core (input clk, input [7:0] d, output reg [7:0] q);
+    always @(posedge clk) q <= d[7:4] * d[3:0];
+endmodule
+"""
+TESTBENCH = """
+module sanger_testbench;
+    parameter STREAM_BITS = 0;
+    reg clk = 0;
+    reg [8:0] d;
+    wire [7:0] q;
+    always #5 clk = !clk;
+    sanger_core core (.clk(clk), .d(d[7:0]), .q(q));
+    initial begin
+        for (d = 0; d < 256; d = d + 1) begin
+            @(negedge clk);
+            if (q !== d[7:4] * d[3:0]) $fatal(1, "FAIL: %0d", d);
+        end
+        $display("PASS");
+        $finish;
+    end
+endmodule
+"""
+
+
+@pytest.fixture(scope="module")
+def gate_level(tmp_path_factory):
+    """A work folder of the target ``gls``, with a little design for the core: set up, nothing run."""
+    folder = tmp_path_factory.mktemp("gls")
+    (folder / "sanger_core.v").write_text(MULTIPLIER)
+    (folder / "testbench.v").write_text(TESTBENCH)
+    for name in ("synth.tcl", "gls.tcl"):
+        shutil.copy(synth.ROOT / "flows" / name, folder)
+    target = synth.core_file()["targets"]["gls"]
+    kinds = {"sanger_core.v": "verilogSource"}
+    edam = {
+        "name": "sanger",
+        "toplevel": target["toplevel"],
+        "files": [{"name": path.name, "file_type": kinds.get(path.name, "user")} for path in folder.iterdir()],
+        "flow_options": target["flow_options"],
+    }
+    Gls(edam, str(folder)).configure()
+    return folder
+
+
+def gate_level_simulation(folder):
+    """Let make do what is left of it."""
+    return subprocess.run(["make", "-C", folder, "run"], capture_output=True, text=True)
+
+
+@needs_yosys
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="no Icarus: make tools")
+def test_the_netlist_is_simulated_and_one_wrong_table_fails(gate_level, tmp_path):
+    """What runs is the netlist: a look-up table changed in it shows."""
+    done = gate_level_simulation(gate_level)
+    assert done.returncode == 0 and "PASS" in done.stdout, done.stdout + done.stderr
+    assert not list(gate_level.glob("*.part")), "make would take what an interrupted run left for the netlist"
+    netlist = (gate_level / "sanger.v").read_text()
+    table = re.search(r"LUT_INIT\(16'h([0-9a-f]+)\)", netlist)
+    assert table, "no look-up tables: not a netlist"
+    broken = shutil.copytree(gate_level, tmp_path / "broken", ignore=shutil.ignore_patterns("sanger"))
+    wrong = f"LUT_INIT(16'h{int(table[1], 16) ^ 0xFFFF:04x})"
+    (broken / "sanger.v").write_text(netlist.replace(table[0], wrong, 1))
+    assert gate_level_simulation(broken).returncode != 0
 
 
 # The command ---------------------------------------------------------------------------------------------------------
