@@ -245,6 +245,9 @@ class _Conversion:
         body = re.sub(r"[ \t]+\n", "\n", body)
         body = re.sub(r"\n{3,}", "\n\n", body)
         body = re.sub(r"begin: (\w+)", lambda match: match[0] + "_" * (match[1] in _KEYWORDS), body)
+        # MyHDL names the inputs of a process in the order of a set, which Python changes from run to run.
+        body = re.sub(r"always @\(([^()]*)\) begin",
+                      lambda match: f"always @({', '.join(sorted(match[1].split(', ')))}) begin", body)
         body = re.sub(r"\[0:(\d+)-1\]", lambda match: f"[0:{int(match[1]) - 1}]", body)
         for array, attribute in self.top.definition.array_attributes.items():
             # Zero as in a configured FPGA: what was never written is read, too, if nothing depends on its value.
