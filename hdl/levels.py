@@ -58,45 +58,58 @@ class Operands:
         self.key_exponents = [Signal(intbv(0)[config.exponent_bits :]) for _ in range(config.predict_keys)]
 
 
+@block
+def _part(clk, clear, field, part):
+    @always(clk.posedge)
+    def hold():
+        if clear:
+            part.next = 0
+        else:
+            part.next = field
+
+    return hold
+
+
 @module
-def level_memory(clk, write_enable, write_address, write_word, read_address, offset, levels, exponent, depth):
+def level_memory(clk, write_enable, write_address, write_word, read_address, clears, levels, exponent, depth):
     """Rows of one query or key of each group or chunk: a word is a beat's levels under their exponent.
 
-    ``offset``: which bit of the word comes lowest in ``levels``, one cycle after its address. Latency ``READ_CYCLES``
-    from the address: memory, register, multiplexer.
+    ``clears``: which steps of the word do not go to ``levels``, one bit each, one cycle after its address. Latency
+    ``READ_CYCLES`` from the address: memory; a register for each step, cleared unless it is the one; all of them ORed
+    (one look-up table a bit for four steps, where a multiplexer takes two or three).
     """
-    width = len(levels)
+    width, steps = len(levels), len(clears)
     level_bits = len(write_word) - len(exponent)
     read_word = Signal(intbv(0)[len(write_word) :])
-    word = Signal(intbv(0)[len(write_word) :])
-    word_levels = word(level_bits, 0)
-    word_exponent = word(len(write_word), level_bits)
-    word_offset = Signal(intbv(0)[len(offset) :])
-    shifted = Signal(intbv(0)[level_bits:])
+    parts = [Signal(intbv(0)[width:]) for _ in range(steps)]
+    word_exponent = Signal(intbv(0)[len(exponent) :])
+    exponent_field = read_word(len(write_word), level_bits)
     memory = ram(clk, write_enable, write_address, write_word, read_address, read_word, depth=depth)
+    held_parts = [
+        _part(clk, clears(i), read_word((i + 1) * width, i * width), parts[i]) for i in range(steps)
+    ]
 
     @always(clk.posedge)
     def hold():
-        word.next = read_word
-        word_offset.next = offset
-
-    @always_comb
-    def align():
-        shifted.next = word_levels >> word_offset
+        word_exponent.next = exponent_field
 
     @always(clk.posedge)
     def operands():
-        levels.next = shifted[width:]
+        either = intbv(0)[width:]
+        either[:] = 0
+        for i in range(steps):
+            either[:] = either | parts[i]
+        levels.next = either
         exponent.next = word_exponent
 
-    return memory, hold, align, operands
+    return memory, held_parts, hold, operands
 
 
 @block
-def _memories(clk, write_enables, write_address, write_word, read_address, offset, levels, exponents, depth):
+def _memories(clk, write_enables, write_address, write_word, read_address, clears, levels, exponents, depth):
     return [
         level_memory(
-            clk, write_enables(i), write_address, write_word, read_address, offset, levels[i], exponents[i], depth
+            clk, write_enables(i), write_address, write_word, read_address, clears, levels[i], exponents[i], depth
         )
         for i in range(len(levels))
     ]
@@ -111,8 +124,9 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
     """
     query_count, key_count, key_shift = config.predict_queries, config.predict_keys, clog2(config.predict_keys)
     beat_count, chunk_count, ring_size = config.row_beats, config.max_chunks, level_groups(config)
+    query_places = 1 << clog2(query_count)
     beat_steps = config.stream_bytes // config.predict_width
-    beat_shift, step_level_bits = clog2(beat_steps), operand_bits(config)
+    beat_shift, all_steps = clog2(beat_steps), (1 << beat_steps) - 1
     key_depth, query_depth = 2 * chunk_count * beat_count, ring_size * beat_count
 
     beat = Signal(intbv(0)[max(1, clog2(beat_count)) :])
@@ -121,7 +135,7 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
     accepted = Signal(False)
     marked = groups.like()
     key_enables = Signal(intbv(0)[key_count:])
-    query_enables = Signal(intbv(0)[query_count:])
+    query_enables = Signal(intbv(0)[query_places:])
     key_write_address = Signal(intbv(0)[clog2(key_depth) :])
     query_write_address = Signal(intbv(0)[clog2(query_depth) :])
     level_word = ConcatSignal(levels.exponent, levels.levels)
@@ -165,7 +179,7 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
         query_enables.next = 0
         if accepted and not levels.marker:
             if levels.query:
-                query_enables.next = 1 << (levels.index % query_count)
+                query_enables.next = 1 << (levels.index % query_places)
             else:
                 key_enables.next = 1 << (levels.index % key_count)
 
@@ -174,7 +188,7 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
 
     key_address = Signal(intbv(0)[clog2(key_depth) :])
     query_address = Signal(intbv(0)[clog2(query_depth) :])
-    offset = Signal(intbv(0)[clog2(config.stream_bytes * config.prediction_bits) :])
+    clears = Signal(intbv(0)[beat_steps:])
 
     @always_comb
     def addresses():
@@ -184,15 +198,15 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
         query_address.next = read.group * beat_count + ((read.step >> beat_shift) % beat_count)
 
     @always(clk.posedge)
-    def offsets():
-        offset.next = (read.step % beat_steps) * step_level_bits
+    def unused_steps():
+        clears.next = all_steps ^ (1 << (read.step % beat_steps))
 
     key_memories = _memories(
-        clk, key_enables, key_write_address, write_word, key_address, offset,
+        clk, key_enables, key_write_address, write_word, key_address, clears,
         operands.key_levels, operands.key_exponents, key_depth,
     )  # fmt: skip
     query_memories = _memories(
-        clk, query_enables, query_write_address, write_word, query_address, offset,
+        clk, query_enables, query_write_address, write_word, query_address, clears,
         operands.query_levels, operands.query_exponents, query_depth,
     )  # fmt: skip
-    return accept, ring, writes, queue, addresses, offsets, key_memories, query_memories
+    return accept, ring, writes, queue, addresses, unused_steps, key_memories, query_memories

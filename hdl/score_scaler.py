@@ -193,13 +193,19 @@ def _visible_keys(clk, scoring, mask, lane, lanes, keys):
     last_visible = Signal(intbv(0, min=0, max=2 * scoring.last_visible.max + 2 * lanes * scoring.number.max))
     chunk = Signal(intbv(0)[len(scoring.chunk) :])
     whole, partial = Signal(False), Signal(False)
+    indices = tuple(number * lanes + lane for number in range(scoring.number.max))
+    index = Signal(intbv(0)[clog2(indices[-1] + 1) + 1 :])  # of the query in its group
     last_key = Signal(intbv(0, min=0, max=max(2, keys)))
     early_mask = Signal(intbv(0)[keys:])
+
+    @always_comb
+    def place():
+        index.next = indices[scoring.number]
 
     @always(clk.posedge)
     def masks():
         if scoring.causal:
-            last_visible.next = scoring.last_visible + scoring.number * lanes + lane
+            last_visible.next = scoring.last_visible + index
         else:
             last_visible.next = scoring.last_visible
         chunk.next = scoring.chunk
@@ -209,7 +215,7 @@ def _visible_keys(clk, scoring, mask, lane, lanes, keys):
         for i in range(key_count):
             early_mask.next[i] = whole or (partial and i <= last_key)
 
-    return masks, delayed(clk, early_mask, mask, SCALER_CYCLES - 1 - 3)
+    return place, masks, delayed(clk, early_mask, mask, SCALER_CYCLES - 1 - 3)
 
 
 @module

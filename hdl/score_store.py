@@ -189,6 +189,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     all_keys, visible_bits = (1 << key_count) - 1, config.key_count_bits
     key_masks = tuple((2 << i) - 1 for i in range(key_count))
     group, fetched = begun.like(), chunks.like()
+    indices = tuple(number * lane_count + lane for number in range(place.number.max))
     lane_shares = tuple(len(range(lane, count, lane_count)) for count in range(1 << len(group.count)))
     queue = fifo(clk, reset, _own_ready(begun), group, depth=_GROUP_QUEUE)
 
@@ -207,7 +208,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
 
     @always_comb
     def query():
-        index.next = place.number * lane_count + lane
+        index.next = indices[place.number]
         if place.number != 0:
             last_seen.next = next_last_seen
         elif group.causal:
