@@ -20,6 +20,8 @@ PINS = "core."
 """The core's path in the netlist when ``flows/pins.v`` is around it."""
 INSTANCE = "inst_"
 """What the converter puts before the name of an instance."""
+ROW = "row"
+"""A PE row's instance, in the tiled and the systolic array."""
 _DEPTH = 4  # levels of the hierarchy that a report keeps
 _PRINTED_DEPTH = 3
 _LEAST_SHARE = 0.005  # of the core's LUTs: smaller blocks inside of blocks aren't shown, unless they hold memories or DSPs
@@ -68,11 +70,12 @@ def _resources(cell, count):
     return {"reg": count} if _REGISTERS.fullmatch(cell) else {}
 
 
-def parse_netlist(path: Path, top: str) -> tuple[dict, dict]:
+def parse_netlist(path: Path, top: str) -> tuple[dict, dict, dict]:
     """Count a netlist that Yosys wrote as JSON.
 
     Returns:
-        The resources of each instance by its path ('' is the whole), and the number of cells of each type.
+        The resources of each instance by its path ('' is the whole), the number of cells of each type, and what is in
+        the PE rows: the resources of like instances together (``lane.bubbles``), in all rows.
 
     Raises:
         ReportError: the file isn't such a netlist.
@@ -83,25 +86,48 @@ def parse_netlist(path: Path, top: str) -> tuple[dict, dict]:
             raise ReportError(f"{path}: there is no module {top}")
     except (ValueError, KeyError, TypeError) as error:
         raise error if isinstance(error, ReportError) else ReportError(f"{path}: not a netlist of Yosys") from None
-    instances, types = {}, Counter()
+    instances, types, row_parts = {}, Counter(), {}
+    contents = {}  # of a module: its own cells by where they lie and type, and its instances of other modules
 
-    def visit(name, path):
+    def look_into(name):
+        own, inner = Counter(), []
         for cell, content in modules[name]["cells"].items():
             kind = content["type"]
             inside = modules.get(kind)
             if inside is not None and not {"blackbox", "whitebox"} & set(inside.get("attributes", {})):
-                visit(kind, [*path, cell])
-                continue
-            types[kind] += 1
-            taken = _resources(kind, 1)
-            where = [*path, *_instances(cell)]
-            for depth in range(min(len(where), _DEPTH) + 1):
-                block = instances.setdefault(".".join(where[:depth]), dict.fromkeys(RESOURCES, 0))
+                inner.append((cell, kind))
+            else:
+                own[(*_instances(cell), kind)] += 1
+        return own, inner
+
+    def visit(name, path):
+        if name not in contents:
+            contents[name] = look_into(name)
+        own, inner = contents[name]
+        for (*inside, kind), count in own.items():
+            types[kind] += count
+            taken = _resources(kind, count)
+            where = [*path, *inside]
+            shown = [".".join(where[:depth]) for depth in range(min(len(where), _DEPTH) + 1)]
+            blocks = [instances.setdefault(one, dict.fromkeys(RESOURCES, 0)) for one in shown]
+            blocks += [row_parts.setdefault(one, dict.fromkeys(RESOURCES, 0)) for one in _parts_of_row(where)]
+            for block in blocks:
                 for resource, amount in taken.items():
                     block[resource] += amount
+        for cell, kind in inner:
+            visit(kind, [*path, cell])
 
     visit(top, [])
-    return instances, dict(types)
+    return instances, dict(types), row_parts
+
+
+def _parts_of_row(path):
+    """The blocks of a PE row that a cell lies in, from the whole row ('') inwards; none if it lies in no row."""
+    stems = [re.sub(r"_\d+$", "", part.removeprefix(INSTANCE)) for part in path]
+    if ROW not in stems:
+        return []
+    inside = stems[stems.index(ROW) + 1 :]
+    return [".".join(inside[:depth]) for depth in range(len(inside) + 1)]
 
 
 def _instances(cell):
@@ -181,7 +207,7 @@ def parse(folder: Path, name: str, top: str, part: Part) -> dict:
     Raises:
         ReportError: a report can't be read.
     """
-    instances, cells = parse_netlist(folder / f"{name}.json", top)
+    instances, cells, row_parts = parse_netlist(folder / f"{name}.json", top)
     path = PINS.rstrip(".")
     core = {_short(one): counts for one, counts in instances.items() if one == path or one.startswith(PINS)}
     if core:
@@ -195,6 +221,7 @@ def parse(folder: Path, name: str, top: str, part: Part) -> dict:
         "part": part.name,
         "share": {one: round(total[one] / getattr(part, one), 4) if getattr(part, one) else None for one in RESOURCES},
         "modules": core,
+        "row_parts": row_parts,
         "cells": cells,
         "critical_path": None,
         "placed": None,
@@ -280,6 +307,11 @@ def print_synthesis(report: dict) -> None:
     for path, count, resources in groups(report):
         name = "  " * len(path) + (path[-1] if path else "core") + (f" x {count}" if count > 1 else "")
         table.add_row(name, *(f"{resources[one]:g}" for one in RESOURCES), style="bold" if not path else None)
+    table.add_section()
+    for path, resources in sorted(report.get("row_parts", {}).items()):
+        parts = path.split(".") if path else []
+        name = "  " * len(parts) + (parts[-1] if parts else "all PE rows, by part")
+        table.add_row(name, *(f"{resources[one]:g}" for one in RESOURCES))
     table.add_section()
     table.add_row("share of the part", *(percent(report["share"][one]) for one in RESOURCES))
     console.print(table)

@@ -72,10 +72,32 @@ def test_hierarchical_netlists_count_the_same(tmp_path):
     }
     path = tmp_path / "hierarchical.json"
     path.write_text(json.dumps({"modules": modules}))
-    instances, cells = synth_report.parse_netlist(path, "sanger_core")
+    instances, cells, _ = synth_report.parse_netlist(path, "sanger_core")
     assert instances[""] == {"lut": 1, "reg": 2, "blkmem": 1, "dsp": 2}
     assert instances["inst_bank_1"] == {"lut": 0, "reg": 1, "blkmem": 0.5, "dsp": 1}
     assert cells["RAMB18E2"] == 2
+
+
+def test_parts_of_all_rows_are_added_up(tmp_path):
+    """Multiplexers, bubbles, multipliers and exponentials apart, in a kept hierarchy and in a flattened one."""
+    flat = {f"inst_array.inst_row_{r}.inst_lane_{j}.inst_bubbles.x": {"type": "SRLC32E"} for r in range(2) for j in range(3)}
+    kept = {
+        "sanger_core": {"cells": {"inst_array": {"type": "array"}}},
+        "array": {"cells": {f"inst_row_{r}": {"type": "row"} for r in range(2)}},
+        "row": {"cells": {"inst_softmax": {"type": "softmax"}, **{f"inst_lane_{j}": {"type": "lane"} for j in range(3)}}},
+        "lane": {"cells": {"inst_bubbles": {"type": "bubbles"}, "own": {"type": "FDRE"}}},
+        "bubbles": {"cells": {"x": {"type": "SRLC32E"}}},
+        "softmax": {"cells": {"x": {"type": "DSP48E2"}}},
+    }
+    made = []
+    for modules in ({"sanger_core": {"cells": flat}}, kept):
+        path = tmp_path / "netlist.json"
+        path.write_text(json.dumps({"modules": modules}))
+        made.append(synth_report.parse_netlist(path, "sanger_core")[2])
+    bubbles = {"lut": 6, "reg": 0, "blkmem": 0, "dsp": 0}
+    assert made[0] == {"": bubbles, "lane": bubbles, "lane.bubbles": bubbles}
+    assert made[1]["lane.bubbles"] == bubbles and made[1]["lane"] == {**bubbles, "reg": 6}
+    assert made[1]["softmax"]["dsp"] == made[1][""]["dsp"] == 2
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"modules": {"other": {"cells": {}}}}'])
