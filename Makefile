@@ -49,6 +49,9 @@ lint-all: setup  ## Verilator's lint of every named configuration
 verilog: setup  ## Verilog of CONFIG in build/verilog/CONFIG
 	$(PY) -m flows verilog --config $(CONFIG) --out build/verilog/$(CONFIG)
 
+registers: setup  ## docs/registers.md and the C header, from golden/registers.rdl
+	$(PY) -m flows.registers
+
 lint: setup  ## Verilator's lint of CONFIG, all warnings on
 	$(VENV)/bin/fusesoc run --target=lint --flag=$(CONFIG) sanger
 

@@ -228,7 +228,7 @@ def bitmaps(clk, reset, groups, bits, results, blocks, items, records, drained, 
         groups: `GroupStarts`, from the predictor.
         bits, results: lists of streams, one each a softmax lane, from the comparator.
         blocks: stream (`hdl.tiled.interfaces.blocks_stream`) to the array, one message when a block is complete and the
-            block before it block_packed and taken.
+            block before it has been packed and taken.
         items: list of streams (`hdl.tiled.work.work_items_stream`) to the array, one a PE row.
         records: read port for the normalizer, data one cycle behind the address (`hdl.drain.RecordsRead`).
         drained: pulse, the normalizer has read all of the oldest block.

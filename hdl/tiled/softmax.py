@@ -24,7 +24,7 @@ _FINE = (1 << FINE_BITS) - 1
 
 @module
 def scaler(clk, control, dots, score, config):
-    """Exact score of the lane `control.chosen.index`, SCALER_CYCLES (6) later; `golden.tiled.scale_scores`.
+    """Exact score of the lane `control.chosen.index`, SCALER_CYCLES (6) later; `golden.scores.scale_scores`.
 
     dots: the lanes' dot products. score: log2 units, 7 fraction bits, signed. Factor: control.mantissa, control.shift.
     One DSP: 18 signed bits by the mantissa's 16 unsigned bits.
