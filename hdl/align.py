@@ -63,6 +63,56 @@ def align(clk, total, distance, aligned, lowest, highest):
 
 
 @module
+def align_bounded(clk, total, distance, aligned, lowest, highest):
+    """The same for |total| <= 128 * divisor: only what is rounded up to 2^17 saturates, and bits beyond hold only the sign.
+
+    total: signed. distance: position - lowest, unsigned. aligned: 18 bits signed.
+    lowest, highest: positions that occur, not below 10.
+    """
+    zeros = ALIGNED + 1 - lowest
+    assert zeros == 0
+    fine_mask = (1 << FINE_BITS) - 1
+    coarse_mask = ((1 << clog2(highest - lowest + 1)) - 1) & ~fine_mask
+    limit = 1 << (MULTIPLIER_BITS - 1)
+    fine_bits = MULTIPLIER_BITS + 1  # with a fraction bit
+    coarse_bits = fine_bits + fine_mask
+
+    coarse, coarse_word = Signal(intbv(0)[coarse_bits:]), Signed(coarse_bits).signal()
+    fine = Signal(intbv(0)[fine_bits:])
+    fine_number, incremented = Signed(fine_bits).signal(), Signed(fine_bits + 1).signal()
+    fine_distance = Signal(intbv(0)[FINE_BITS:])
+    overflow = Signal(False)
+
+    @always(clk.posedge)
+    def shifts():
+        coarse.next = (total >> (distance & coarse_mask)) & ((1 << coarse_bits) - 1)
+        fine_distance.next = distance & fine_mask
+        fine.next = (coarse_word >> fine_distance) & ((1 << fine_bits) - 1)
+
+    @always_comb
+    def numbers():
+        coarse_word.next = coarse.signed()
+        fine_number.next = fine.signed()
+
+    @always_comb
+    def round_half_up():
+        incremented.next = fine_number + 1
+
+    @always_comb
+    def rounded_up_to_the_limit():
+        overflow.next = incremented[fine_bits - 1] and not incremented[fine_bits]
+
+    @always(clk.posedge)
+    def saturated_word():
+        if overflow:
+            aligned.next = limit - 1
+        else:
+            aligned.next = incremented >> 1
+
+    return shifts, numbers, round_half_up, rounded_up_to_the_limit, saturated_word
+
+
+@module
 def align_up(clk, total, places, aligned):
     """The same where no position is above 9: aligned = total * 2^places, cut to 18 bits; ALIGN_CYCLES, one a cycle.
 

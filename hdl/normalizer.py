@@ -8,7 +8,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, enum, intbv,
 
 from golden.config import MIN_QUERY_CYCLES, MULTIPLIER_BITS, OUTPUT_BITS, PROBABILITY_FRACTION, clog2
 from golden.normalizer import ALIGNED
-from hdl.align import ALIGN_CYCLES, align, align_up
+from hdl.align import ALIGN_CYCLES, align, align_bounded, align_up
 from hdl.delay import cleared_register, delayed
 from hdl.factors import factors_stream
 from hdl.fifo import fifo
@@ -320,6 +320,8 @@ def normalizer(
     max_denominator_position = config.denominator_bits - 1
     max_visible_position = clog2(config.max_keys)
     sums_go_up = max_visible_position <= ALIGNED
+    # Banked: no numerator was rescaled, so none is below -128 * denominator.
+    align_numerator = align_bounded if config.array == "banked" else align
     pieces = []
 
     next_work = work.like()
@@ -384,7 +386,7 @@ def normalizer(
         pieces += [
             _signed(numerator_word, numerator),
             _signed(sum_word, value_sum),
-            align(clk, numerator, numerator_distance, aligned_numerator,
+            align_numerator(clk, numerator, numerator_distance, aligned_numerator,
                   lowest=MIN_DENOMINATOR_POSITION, highest=max_denominator_position),
             align_up(clk, value_sum, sum_distance, aligned_sum) if sums_go_up else
             align(clk, value_sum, sum_distance, aligned_sum, lowest=0, highest=max_visible_position),

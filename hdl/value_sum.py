@@ -19,13 +19,14 @@ class ValueSumAdds:
 
 
 @block
-def add(first, value_bits, stored_bits, total_bits, bits):
+def add(clk, first, value_bits, stored_bits, total_bits, bits):
+    """``total_bits`` one cycle after the operands. A register that is cleared, not a multiplexer, makes the zero."""
     value = Signal(intbv(0, min=-(1 << (OPERAND_BITS - 1)), max=1 << (OPERAND_BITS - 1)))
     stored = Signal(intbv(0, min=-(1 << (bits - 1)), max=1 << (bits - 1)))
     total = Signal(intbv(0, min=-(1 << (bits - 1)), max=1 << (bits - 1)))
     modulus = 1 << bits
 
-    @always_comb
+    @always(clk.posedge)
     def operands():
         value.next = value_bits.signed()
         if first:
@@ -46,7 +47,7 @@ def add(first, value_bits, stored_bits, total_bits, bits):
 
 @module
 def value_sum(clk, adds, reads, config):
-    """Adds a beat of V a cycle (``ValueSumAdds``) to the sums of its key set; one cycle from register to memory.
+    """Adds a beat of V a cycle (``ValueSumAdds``) to the sums of its key set; two cycles from register to memory.
 
     ``reads`` (``hdl.visible_sum.ValueSumsRead``): one cycle of latency, at any time.
     """
@@ -54,20 +55,42 @@ def value_sum(clk, adds, reads, config):
     depth = 2 * config.row_beats
     stored_word = Signal(intbv(0)[config.stream_bytes * bits :])
     read_word = Signal(intbv(0)[config.stream_bytes * bits :])
+    so_far = Signal(intbv(0)[config.stream_bytes * bits :])
     totals = [Signal(intbv(0)[bits:]) for _ in range(config.stream_bytes)]
     total_word = ConcatSignal(*reversed(totals))
     adders = [
         add(
-            adds.first, adds.data(OPERAND_BITS * (i + 1), OPERAND_BITS * i), stored_word(bits * (i + 1), bits * i),
+            clk, adds.first, adds.data(OPERAND_BITS * (i + 1), OPERAND_BITS * i), so_far(bits * (i + 1), bits * i),
             totals[i], bits,
         )
         for i in range(config.stream_bytes)
     ]  # fmt: skip
-    running = distributed_ram(clk, adds.enable, adds.address, total_word, adds.address, stored_word, depth=depth)
-    readable = distributed_ram(clk, adds.enable, adds.address, total_word, reads.address, read_word, depth=depth)
+    write = Signal(False)
+    write_address = Signal(intbv(0)[len(adds.address) :])
+    running = distributed_ram(clk, write, write_address, total_word, adds.address, stored_word, depth=depth)
+    readable = distributed_ram(clk, write, write_address, total_word, reads.address, read_word, depth=depth)
+
+    if config.row_beats > 1:
+
+        @always_comb
+        def sums_so_far():
+            so_far.next = stored_word
+
+    else:  # the next beat of the key set comes in the cycle in which the sums with the last one are written
+
+        @always_comb
+        def sums_so_far():
+            so_far.next = stored_word
+            if write and write_address == adds.address:
+                so_far.next = total_word
+
+    @always(clk.posedge)
+    def place_of_sums():
+        write.next = adds.enable
+        write_address.next = adds.address
 
     @always(clk.posedge)
     def read_register():
         reads.data.next = read_word
 
-    return adders, running, readable, read_register
+    return adders, sums_so_far, place_of_sums, running, readable, read_register

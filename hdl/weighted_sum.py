@@ -21,8 +21,8 @@ def weighted_sum(clk, x, a, y, b, element):
     x_product = Signed(product_bits).signal()
     y_product = Signed(product_bits).signal()
     total = Signed(product_bits).signal()
-    floor = Signed(product_bits - OUTPUT_SHIFT).signal()
-    half = Signal(False)
+    halves = Signed(product_bits - OUTPUT_SHIFT + 1).signal()
+    incremented = Signed(product_bits - OUTPUT_SHIFT + 2).signal()
     rounded = Signed(product_bits - OUTPUT_SHIFT + 1).signal()
     excess = Signed(product_bits - OUTPUT_SHIFT + 1 - (OUTPUT_BITS - 1)).signal()
     limit = 1 << (OUTPUT_BITS - 1)
@@ -37,16 +37,16 @@ def weighted_sum(clk, x, a, y, b, element):
         total.next = x_product + y_product
 
     @always_comb
-    def split():
-        floor.next = total >> OUTPUT_SHIFT
-        half.next = total[OUTPUT_SHIFT - 1]
+    def in_halves():
+        halves.next = total >> (OUTPUT_SHIFT - 1)
+
+    @always_comb
+    def half_more():
+        incremented.next = halves + 1
 
     @always(clk.posedge)
     def rounding():
-        if half:
-            rounded.next = floor + 1
-        else:
-            rounded.next = floor
+        rounded.next = incremented >> 1
 
     @always_comb
     def bits_beyond():
@@ -61,4 +61,4 @@ def weighted_sum(clk, x, a, y, b, element):
         else:
             element.next = rounded
 
-    return products, addition, split, rounding, bits_beyond, saturation
+    return products, addition, in_halves, half_more, rounding, bits_beyond, saturation

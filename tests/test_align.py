@@ -7,7 +7,7 @@ from myhdl import Signal, block, instance, intbv
 from golden import normalizer as golden
 from golden.config import MULTIPLIER_BITS
 from golden.normalizer import ALIGNED
-from hdl.align import ALIGN_CYCLES, align, align_up
+from hdl.align import ALIGN_CYCLES, align, align_bounded, align_up
 from hdl.stream import Signed
 from tests.cosimulation import ENGINES, make, run
 
@@ -49,6 +49,18 @@ def test_rounds_half_up_and_saturates(engine, lowest, highest, bits):
     halves = np.maximum(positions - ALIGNED - 1, 0)
     totals[1::3] = totals[1::3] >> halves[1::3] << halves[1::3]  # ties
     check(engine, align, totals, positions, positions - lowest, bits, lowest=lowest, highest=highest)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_averages_of_operands_saturate_only_where_rounded_up(engine):
+    generator = np.random.default_rng(3)
+    divisors = (1 << generator.uniform(10, 21, 600).astype(int)) + generator.integers(0, 1024, 600)
+    divisors[::3] = (1 << generator.integers(11, 22, 200)) - generator.integers(1, 4, 200)
+    totals = generator.integers(-128 * divisors, 128 * divisors + 1)
+    totals[::2] = np.where(generator.random(300) < 0.5, -128, 128) * divisors[::2] + generator.integers(-1, 2, 300)
+    totals = np.clip(totals, -128 * divisors, 128 * divisors)
+    positions = golden.leading_one(divisors)
+    check(engine, align_bounded, totals, positions, positions - 10, 29, lowest=10, highest=20)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -354,14 +354,14 @@ def test_lanes_never_wait_within_long_queries(config):
     work = random_work(config, masks_of_counts(counts, config), seed=8)
     cycles, busy = simulate("icarus", config, work)
     check(work, config)
-    # The last query's values come after its scores; five periods: loading, from its last score to its first value, draining.
-    assert cycles <= 2 * config.slot_cycles * (counts.sum(axis=0).max() + counts[-1].max() + 5)
+    # The last query's values come after its scores; besides: loading, from its last score to its first value, draining.
+    assert cycles <= 2 * config.slot_cycles * (counts.sum(axis=0).max() + counts[-1].max()) + 64
 
 
-@pytest.mark.parametrize("most, queries, efficiency", [(1, 40, 0.72), (5, 32, 0.92), (12, 10, 0.95)])
+@pytest.mark.parametrize("most, queries, efficiency", [(1, 40, 0.54), (5, 32, 0.87), (12, 10, 0.95)])
 def test_short_queries_take_hardly_longer_than_ideal_queues(most, queries, efficiency):
-    """Loading, the way from the last score to the first value, and draining take four periods a query together: that shows
-    where a query has one key a lane, as many queries as slots are in flight, and one leaves every period."""
+    """Loading, and the way from the last score to the first value, take some 50 cycles a query, whatever its keys: that shows
+    where a query has one key a lane, as many queries as slots are in flight, and one leaves every other period."""
     generator = np.random.default_rng(9)
     counts = generator.integers(0, most + 1, (queries, SMALL.lanes))
     counts[~counts.any(axis=1), 0] = 1

@@ -132,7 +132,7 @@ def test_reading_a_set_that_is_written_is_an_error_in_simulation():
 
 @pytest.mark.skipif(not shutil.which("yosys"), reason="needs yosys")
 def test_synthesis_makes_block_rams_of_a_lanes_keys(tmp_path):
-    """8 of the 64 of `small`: 2 copies of 4 lanes."""
+    """16 of the 64 of `small`: 4 lanes, one copy, four block RAMs for 64 bits with two ports."""
     config = CONFIGS["small"]
     write, ports = LaneWrite(config), [KeyPort(config) for _ in range(CLUSTERS_A_COPY)]
     data = KeyWrites(config).data[0]
@@ -142,5 +142,5 @@ def test_synthesis_makes_block_rams_of_a_lanes_keys(tmp_path):
     script = f"read_verilog {' '.join(design.files)}; synth_ecp5 -top {design.top}; stat"
     report = subprocess.run(["yosys", "-p", script], capture_output=True, text=True, check=True).stdout
     cells = dict(re.findall(r"^\s+(\w+)\s+(\d+)$", report[report.rindex("Number of cells:") :], re.M))
-    assert int(cells["DP16KD"]) == 8
+    assert int(cells["DP16KD"]) == 16
     assert "TRELLIS_DPR16X4" not in cells

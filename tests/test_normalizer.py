@@ -68,6 +68,8 @@ def random_head(generator, config, n_q, n_k, causal, sent=None, extreme=False, r
         values[:, ::2] = -128
         values[:, 1::4] = 127
         kept = generator.choice([0, 1, (1 << KEPT_FRACTION) - 1, 1 << KEPT_FRACTION], n_q)
+    if config.array == "banked":  # nothing is rescaled there
+        numerator = np.clip(numerator, -128 * denominator[:, None], 128 * denominator[:, None])
     if not residual:
         kept[:] = 1 << KEPT_FRACTION
     return Head(numerator, denominator, kept, values, causal, sent or n_q)

@@ -16,8 +16,9 @@ from hdl.banked.interfaces import (
     ScoreRecord,
     dot_signal,
     entry_bits,
-    lane_sum_signal,
     probability_signal,
+    product_signal,
+    row_sum_signal,
     slot_bits,
 )
 from hdl.banked.lane import lane
@@ -26,6 +27,7 @@ from hdl.banked.phases import phases
 from hdl.banked.query_rows import query_rows
 from hdl.banked.scores import choice_of_scores, denominators, factors, maxima, scan_of_scores, score_memory
 from hdl.banked.slots import slots
+from hdl.banked.value_sums import value_sums
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed
 
@@ -46,8 +48,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     lanes, width, sum_slot_bits = config.lanes, config.lane_width, clog2(SUM_SLOTS)
 
     control, scan, choose = Control(config), Burst(config), Burst(config)
-    draining = Signal(False)
-    timing = phases(clk, reset, score_phase, word, draining, control, scan, choose, config)
+    timing = phases(clk, reset, score_phase, word, control, scan, choose, config)
 
     open_, loadable, loaded, row_done, packing_set, packable, packed, finished, drainable, drained = (
         Signal(False) for _ in range(10)
@@ -56,12 +57,13 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     drain_sum = Signal(intbv(0)[sum_slot_bits:])
     drain_entry = Signal(intbv(0)[entry_bits(config) :])
     usable = Signal(intbv(0)[config.slots :])
-    counted, scored_event, taken_event, release, powered = (
-        CountEvent(config), Event(config), Event(config), Event(config), Event(config)
+    counted, taken_event, release, powered = (
+        CountEvent(config), Event(config), Event(config), Event(config)
     )  # fmt: skip
+    scored, head = ScoreRecord(config), ScoreRecord(config)
     ring = slots(
         clk, reset, queries, open_, opening, loading, loadable, loaded, row_done, packing, packing_set, packable, packed,
-        counted, finished, scored_event, taken_event, usable, release, drainable, drained, drain_sum, drain_entry, room, config,
+        counted, finished, scored, taken_event, usable, release, drainable, drained, drain_sum, drain_entry, room, config,
     )  # fmt: skip
 
     write = RowWrite(config)
@@ -79,18 +81,18 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     power = probability_signal(config)
     records = [Record(config) for _ in range(lanes)]
     dots = [dot_signal(config) for _ in range(lanes)]
-    lane_sums = [[lane_sum_signal(config) for _ in range(width)] for _ in range(lanes)]
+    products = [[[product_signal(config) for _ in range(width)] for _ in range(SUM_SLOTS)] for _ in range(lanes)]
+    uses = [Signal(intbv(0)[SUM_SLOTS:]) for _ in range(lanes)]
     actives = [Signal(False) for _ in range(lanes)]
     lane_array = [
         lane(
             clk, reset, control, write, push(j), entry, fulls[j], chosen_here(j), chosen, power_here(j), power, keys[j],
-            actives[j], records[j], dots[j], lane_sums[j], config,
+            actives[j], records[j], dots[j], products[j], uses[j], config,
         )
         for j in range(lanes)
     ]  # fmt: skip
 
     mantissa, shift = Signal(intbv(0)[MANTISSA_BITS:]), Signal(intbv(0)[FACTOR_SHIFT_BITS:])
-    scored, head = ScoreRecord(config), ScoreRecord(config)
     maximum = Signed(config.maximum_bits).signal()
     denominator = Bits(config.denominator_bits).signal()
     taken = Signal(False)
@@ -98,7 +100,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
         clk, open_, opening, queries.mantissa, queries.shift, factor_slot, mantissa, shift, config
     )  # fmt: skip
     scores = scan_of_scores(clk, reset, scan, dots, records, factor_slot, mantissa, shift, scored, config)
-    query_maxima = maxima(clk, reset, scored, scored_event, head.slot, maximum, release, config)
+    query_maxima = maxima(clk, reset, scored, head.slot, maximum, release, config)
     memory = score_memory(clk, reset, scored, choose, head, taken, config)
     choice = choice_of_scores(
         clk, reset, choose, head, usable, maximum, taken, chosen_here, chosen, power_here, power, powered, config
@@ -121,12 +123,14 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
         if drained:
             control.drain_sum.next = drain_sum
         if reset:
-            draining.next = False
-        elif control.to_score or control.to_value:
-            draining.next = drained
+            control.drain.next = False
+        elif control.to_score:
+            control.drain.next = drained
 
+    row_sums, filled = [row_sum_signal(config) for _ in range(width)], Signal(False)
+    values = value_sums(clk, reset, control, products, uses, row_sums, filled, config)
     row_buffer = drain(
-        clk, reset, draining, lane_sums, drained, drain_entry, denominator, has_room, sums, config
+        clk, reset, filled, row_sums, drained, drain_entry, denominator, has_room, sums, config
     )  # fmt: skip
 
     active_bits = ConcatSignal(*reversed(actives))
@@ -142,5 +146,5 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
 
     return (
         timing, ring, rows, index_packer, lane_array, query_factors, scores, query_maxima, memory, choice,
-        query_denominators, choices, start_of_drain, drain_phase, row_buffer, utilisation,
+        query_denominators, choices, start_of_drain, drain_phase, values, row_buffer, utilisation,
     )  # fmt: skip

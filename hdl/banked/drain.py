@@ -1,11 +1,8 @@
-"""Rows of sums out of a cluster: added up over the lanes, buffered, sent to the movers."""
+"""Rows of sums out of a cluster: buffered, sent to the movers."""
 
 from myhdl import Signal, always, always_comb, block, intbv
 
-from hdl.adder_tree import adder_tree, tree_bits, tree_cycles
-from hdl.banked.interfaces import entry_bits, lane_sum_bits, side_by_side, word_bits
-from hdl.banked.timing import SUM_STAGE
-from hdl.delay import delayed
+from hdl.banked.interfaces import entry_bits, row_sum_bits, side_by_side, word_bits
 from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed, Stream
@@ -32,36 +29,29 @@ def _bits_of(number, bits):
 
 
 @module
-def drain(clk, reset, draining, sums_of_lanes, start, entry, denominator, has_room, sums, config):
-    """The row buffer, filled by the score phases that drain.
+def drain(clk, reset, filled, new_sums, start, entry, denominator, has_room, sums, config):
+    """The row buffer, filled word by word (`value_sums`).
 
     Args:
-        draining: stage 0 of the phase: high in all its cycles.
-        sums_of_lanes: signed, [lane][dimension], stage 4.
-        start: in the cycle before such a phase; entry, denominator: of its row, at the same time.
+        filled, new_sums: signed, one each dimension: the next word of a row.
+        start: before a row's first word, in its order; entry, denominator: of the row, at the same time.
         has_room: for a row.
         sums: `sums_stream`.
     """
-    width, lanes = config.lane_width, config.lanes
-    total_bits = tree_bits(lane_sum_bits(config), lanes)
+    width = config.lane_width
     last_word = config.slot_cycles - 1
     names = [f"sum_{m}" for m in range(width)]
 
-    totals = Stream(**{name: Signed(total_bits) for name in names})
+    totals = Stream(**{name: Signed(row_sum_bits(config)) for name in names})
     row_sums = totals.like()
     row, row_out = (Stream(entry=Bits(entry_bits(config)), denominator=Bits(config.denominator_bits)) for _ in range(2))
     rows = Signal(intbv(0, min=0, max=BUFFERED_ROWS + 1))
     word = Signal(intbv(0)[word_bits(config) :])
     valid, sent, row_sent = Signal(False), Signal(False), Signal(False)
 
-    trees = []
-    for m, name in enumerate(names):
-        terms = [sums_of_lane[m] for sums_of_lane in sums_of_lanes]
-        if lanes > 1:
-            trees.append(adder_tree(clk, terms, getattr(totals, name)))
-        else:
-            trees.append(_extend(terms[0], getattr(totals, name)))
-    in_step = delayed(clk, draining, totals.valid, SUM_STAGE + tree_cycles(lanes), reset=reset)
+    totals.valid = filled
+    for name, sum_ in zip(names, new_sums):
+        setattr(totals, name, sum_)
     buffer = fifo(clk, reset, totals, row_sums, depth=BUFFERED_ROWS * config.slot_cycles)
     row_buffer = fifo(clk, reset, row, row_out, depth=BUFFERED_ROWS)
 
@@ -120,6 +110,6 @@ def drain(clk, reset, draining, sums_of_lanes, start, entry, denominator, has_ro
                 word.next = word + 1
 
     return (
-        trees, in_step, buffer, row_buffer, row_that_starts, buffered_rows, room, extensions, raws, handshake, outputs,
+        buffer, row_buffer, row_that_starts, buffered_rows, room, extensions, raws, handshake, outputs,
         word_of_row,
     )  # fmt: skip

@@ -42,9 +42,14 @@ def entry_bits(config: Config) -> int:
     return address_bits(config.output_ring)
 
 
-def lane_sum_bits(config: Config) -> int:
-    """Signed sum of probability times value over the keys of one lane."""
-    return PROBABILITY_FRACTION + clog2(config.lane_keys) + OPERAND_BITS
+def product_bits(config: Config) -> int:
+    """Signed product of a probability and an element of V."""
+    return config.probability_bits + OPERAND_BITS
+
+
+def row_sum_bits(config: Config) -> int:
+    """Signed sum of probability times value over all keys."""
+    return PROBABILITY_FRACTION + clog2(config.max_keys) + OPERAND_BITS
 
 
 def queries_stream(config: Config) -> Stream:
@@ -147,9 +152,9 @@ class Control:
     Attributes:
         to_score, to_value: last cycle before a score phase, a value phase.
         word: stage 0.
-        select_value, select_last: stage 2: in a value phase; last word of the phase.
-        drain, drain_sum: stage 2: this score phase reads these sums.
-        read_word, write_word: stages in which a sum is read, and written.
+        select_value: stage 2: in a value phase.
+        drain, drain_sum: these sums drain; from a score phase's first cycle to the value phase's last one.
+        total_first, total_last, total_word: stage `lanes_total_stage`: in a value phase; last word of a phase; the word.
         accumulate, restart: products that were added up belong to a score; they are its first ones.
     """
 
@@ -158,11 +163,11 @@ class Control:
         self.to_value = Signal(False)
         self.word = Signal(intbv(0)[word_bits(config) :])
         self.select_value = Signal(False)
-        self.select_last = Signal(False)
         self.drain = Signal(False)
         self.drain_sum = Signal(intbv(0)[clog2(SUM_SLOTS) :])
-        self.read_word = Signal(intbv(0)[word_bits(config) :])
-        self.write_word = Signal(intbv(0)[word_bits(config) :])
+        self.total_first = Signal(False)
+        self.total_last = Signal(False)
+        self.total_word = Signal(intbv(0)[word_bits(config) :])
         self.accumulate = Signal(False)
         self.restart = Signal(False)
 
@@ -178,13 +183,13 @@ def probability_signal(config: Config):
 
 
 def product_signal(config: Config):
-    """Signed product of an operand with an operand or a probability."""
-    return Signed(config.probability_bits + OPERAND_BITS).signal()
+    """Signed product of a probability and an element of V, 11 fraction bits."""
+    return Signed(product_bits(config)).signal()
 
 
-def lane_sum_signal(config: Config):
-    """Signed sum of probability times value in one lane, 11 fraction bits."""
-    return Signed(lane_sum_bits(config)).signal()
+def row_sum_signal(config: Config):
+    """Signed sum of probability times value, 11 fraction bits."""
+    return Signed(row_sum_bits(config)).signal()
 
 
 class CountEvent(Event):

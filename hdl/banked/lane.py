@@ -2,52 +2,81 @@
 
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
-from golden.config import OPERAND_BITS, clog2
+from golden.config import MULTIPLIER_BITS, OPERAND_BITS, clog2
 from hdl.adder_tree import adder_tree, tree_bits
 from hdl.banked.index_queue import index_queue
-from hdl.banked.interfaces import Record, product_signal, slot_bits, word_bits
+from hdl.banked.interfaces import SUM_SLOTS, Record, product_bits, slot_bits, word_bits
 from hdl.banked.query_rows import query_memory
 from hdl.banked.timing import SELECT_STAGE, scan_is_late
-from hdl.banked.value_sums import value_sums
 from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.stream import Signed
 
 
+QUERY_PLACE = MULTIPLIER_BITS - OPERAND_BITS
+"""Lowest bit of an element of Q in a multiplier's operand; a probability is in the low bits."""
+
+
 @block
-def _multiplier(clk, control, query_byte, probability, key_byte, product, config):
-    """Stages: selection of the operand (2), operands (3), product (4)."""
-    operand = Signed(config.probability_bits + 1).signal()
+def _multiplier(clk, control, query_low, query_high, probability_part, low_operand, clears, key_byte, score_term, products, config):
+    """Stages: selection of the operand (2), operands (3), product (4), of a value phase apart for the sum slots (5).
+
+    Query and probability have places of their own in the operand, all but a few bits: clearing what isn't meant takes no
+    look-up tables, as a multiplexer would.
+    """
+    bits = MULTIPLIER_BITS + OPERAND_BITS
+    value_bits = product_bits(config)
+    shared, high = Signal(intbv(0)[len(query_low) :]), Signal(intbv(0)[len(query_high) :])
+    operand = Signal(intbv(0)[MULTIPLIER_BITS:])
+    product = Signed(bits).signal()
+    low_part = product(value_bits, 0)
 
     @always(clk.posedge)
     def query_or_probability():
         if control.select_value:
-            operand.next = probability
+            shared.next = probability_part
         else:
-            operand.next = query_byte.signed()
+            shared.next = query_low
+
+    @always(clk.posedge)
+    def query():
+        if control.select_value:
+            high.next = 0
+        else:
+            high.next = query_high
+
+    @always_comb
+    def whole_operand():
+        operand.next = concat(high, shared, low_operand)
 
     @always(clk.posedge)
     def multiply():
-        product.next = operand * key_byte.signed()
+        product.next = operand.signed() * key_byte.signed()
 
-    return query_or_probability, multiply
+    @always_comb
+    def score():
+        score_term.next = product >> QUERY_PLACE
+
+    apart = [_product_unless(clk, clear, low_part, one) for clear, one in zip(clears, products)]
+    return query_or_probability, query, whole_operand, multiply, score, apart
 
 
 @block
-def _low_part(wide, low):
-    @always_comb
-    def part():
-        low.next = wide.signed()
+def _product_unless(clk, clear, product, kept):
+    @always(clk.posedge)
+    def keep():
+        if clear:
+            kept.next = 0
+        else:
+            kept.next = product.signed()
 
-    return part
+    return keep
 
 
 @module
-def dot_product(clk, control, products, dot, config):
-    """Score so far (stage 6; 7 with more than four products), complete S - 1 cycles later; stands still in between."""
+def dot_product(clk, control, terms, dot, config):
+    """Score so far (stage 5 + log2(M)) of the products `terms`, complete S - 1 cycles later; stands still in between."""
     bits = 2 * OPERAND_BITS
-    terms = [Signed(bits).signal() for _ in products]
-    parts = [_low_part(product(bits, 0), term) for product, term in zip(products, terms)]
     if len(terms) == 1:
         total, tree = terms[0], []
     else:
@@ -62,7 +91,7 @@ def dot_product(clk, control, products, dot, config):
             else:
                 dot.next = dot + total
 
-    return parts, tree, score
+    return tree, score
 
 
 @module
@@ -167,16 +196,16 @@ def _kept_a_phase(clk, reset, control, ended, scored):
 
 @module
 def lane(
-    clk, reset, control, row, push, entry, full, chosen_here, chosen, power_here, power, keys, active, scored, dot, sums,
-    config,
+    clk, reset, control, row, push, entry, full, chosen_here, chosen, power_here, power, keys, active, scored, dot,
+    products, uses, config,
 ):  # fmt: skip
-    """A lane: index queue, Q memory, multipliers, score, output sums. The multipliers work in both phases.
+    """A lane: index queue, Q memory, multipliers, score. The multipliers work in both phases.
 
     clock:     _/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_
     address:   <w0 ><w1 >                     stage 0
     operands:              <w0 ><w1 >         stage 3
-    products:                   <w0 ><w1 >    stage 4; sums as well
-    dot:                                  <w0 > stage 6
+    (products):                 <w0 ><w1 >    stage 4
+    products:                        <w0 ><w1 > stage 5
 
     Args:
         control: `Control`.
@@ -187,8 +216,9 @@ def lane(
         keys: `KeyPort`.
         active: the lane works in this phase.
         scored: `Record` of the score phase before, while its dot product stands still.
-        dot: dot product, stands still from stage 6 of a score phase's last word to that of the next one's first.
-        sums: signed, M of them, stage 4: in a score phase, those of the slot that drains.
+        dot: dot product (`dot_product`), stands still from a score phase's last word to the next one's first.
+        products: signed, [sum slot][dimension], stage 5: what the lane adds to the sums of that query; else zero.
+        uses: a bit for each sum slot, a cycle earlier: these products count.
     """
     depth = 1 << (slot_bits(config) + word_bits(config))
     width = config.lane_width
@@ -199,7 +229,11 @@ def lane(
     row_address = Signal(intbv(0)[slot_bits(config) + word_bits(config) :])
     read_word, query_word = (Signal(intbv(0)[width * OPERAND_BITS :]) for _ in range(2))
     probability = Signal(intbv(0)[config.probability_bits :])
-    products = [product_signal(config) for _ in range(width)]
+    terms = [Signed(2 * OPERAND_BITS).signal() for _ in range(width)]
+    low_operand = Signal(intbv(0)[QUERY_PLACE:])
+    slot_bit, used = (Signal(intbv(0)[SUM_SLOTS:]) for _ in range(2))
+    clears = [Signal(False) for _ in range(SUM_SLOTS)]
+    sum_slot_bits = clog2(SUM_SLOTS)
 
     what = work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, full, config)
 
@@ -222,6 +256,24 @@ def lane(
     @always_comb
     def stage_2():
         value_active.next = selected_active and control.select_value
+        slot_bit.next = 1 << slot[sum_slot_bits:]
+
+    @always(clk.posedge)
+    def probability_operand():
+        if control.select_value:
+            low_operand.next = probability[QUERY_PLACE:]
+        else:
+            low_operand.next = 0
+
+    # Stages 3 and 4.
+    @always(clk.posedge)
+    def sum_slot_of_products():
+        used.next = 0
+        if value_active:
+            used.next = slot_bit
+        uses.next = used
+        for i in range(SUM_SLOTS):
+            clears[i].next = not used[i]
 
     rows = query_memory(clk, row.enable, row.address, row.data, row_address, read_word, depth=depth)
 
@@ -229,16 +281,22 @@ def lane(
     def query_word_in_stage_2():
         query_word.next = read_word
 
+    both = config.probability_bits - QUERY_PLACE  # bits in which query and probability meet
+    probability_part = probability(config.probability_bits, QUERY_PLACE)
     multipliers = []
     for m in range(width):
         high, low = (m + 1) * OPERAND_BITS, m * OPERAND_BITS
-        query_byte, key_byte = query_word(high, low), keys.data(high, low)
-        multipliers.append(_multiplier(clk, control, query_byte, probability, key_byte, products[m], config))
+        key_byte = keys.data(high, low)
+        multipliers.append(
+            _multiplier(
+                clk, control, query_word(low + both, low), query_word(high, low + both), probability_part, low_operand, clears, key_byte, terms[m],
+                [products[i][m] for i in range(SUM_SLOTS)], config,
+            )
+        )  # fmt: skip
 
-    score = dot_product(clk, control, products, dot, config)
-    values = value_sums(clk, reset, control, slot, value_active, products, sums, config)
+    score = dot_product(clk, control, terms, dot, config)
 
     return (
-        what, addresses, probability_of_choice, slot_in_stage_2, active_in_stage_2, stage_2, rows, query_word_in_stage_2, multipliers, score,
-        values,
+        what, addresses, probability_of_choice, slot_in_stage_2, active_in_stage_2, stage_2, probability_operand,
+        sum_slot_of_products, rows, query_word_in_stage_2, multipliers, score,
     )  # fmt: skip

@@ -5,9 +5,8 @@ from myhdl import Signal, always, always_comb, block
 from hdl.banked.interfaces import Control
 from hdl.banked.timing import (
     SELECT_STAGE,
-    SUM_READ_STAGE,
-    SUM_WRITE_STAGE,
     choose_position,
+    lanes_total_stage,
     scan_position,
     total_stage,
 )
@@ -51,14 +50,14 @@ def at_position(clk, score_phase, word, position, flag, slot_cycles):
 
 
 @module
-def phases(clk, reset, score_phase, word, draining, control, scan, choose, config):
+def phases(clk, reset, score_phase, word, control, scan, choose, config):
     """Control of the lanes, and the bursts of the scan and of the choice.
 
-    score_phase, word: of this cluster. draining: high throughout a score phase that drains a slot.
-    control: `Control` but for `drain_slot`. scan, choose: `Burst`.
+    score_phase, word: of this cluster.
+    control: `Control` but for `drain` and `drain_sum`. scan, choose: `Burst`.
     """
     last_word = config.slot_cycles - 1
-    at_total = total_stage(config)
+    at_total, at_totals = total_stage(config), lanes_total_stage(config)
 
     value_phase, last = Signal(False), Signal(False)
     scan_is_next, choose_is_next = Signal(False), Signal(False)
@@ -77,11 +76,10 @@ def phases(clk, reset, score_phase, word, draining, control, scan, choose, confi
         control.word.next = word
 
     stages = [
-        delayed(clk, word, control.read_word, SUM_READ_STAGE),
-        delayed(clk, word, control.write_word, SUM_WRITE_STAGE),
         delayed(clk, value_phase, control.select_value, SELECT_STAGE),
-        delayed(clk, last, control.select_last, SELECT_STAGE),
-        delayed(clk, draining, control.drain, SELECT_STAGE, reset=reset),
+        delayed(clk, word, control.total_word, at_totals),
+        delayed(clk, value_phase, control.total_first, at_totals),
+        delayed(clk, last, control.total_last, at_totals),
         delayed(clk, score_phase, score_at_total, at_total),
         delayed(clk, first, first_at_total, at_total),
     ]

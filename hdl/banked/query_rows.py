@@ -21,6 +21,7 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
     words = config.stream_bytes // config.lane_width  # of a beat
     bits = config.lane_width * OPERAND_BITS
     last_part, last_word = words - 1, config.slot_cycles - 1
+    top = config.stream_bits - bits  # the highest word stays, so it needs no multiplexer
     last_beat_word = config.slot_cycles - words
 
     waiting, shifting = (Signal(intbv(0)[config.stream_bits :]) for _ in range(2))
@@ -51,7 +52,7 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
             if load:
                 shifting.next = waiting
             else:
-                shifting.next = shifting >> bits
+                shifting.next = (shifting >> bits) | ((shifting >> top) << top)
 
     @always(clk.posedge)
     def occupancy():

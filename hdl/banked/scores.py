@@ -3,7 +3,7 @@
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import FACTOR_SHIFT_BITS, MANTISSA_BITS, SCORE_FRACTION, clog2
-from hdl.banked.interfaces import SUM_SLOTS, ScoreRecord, address_bits, dot_signal, probability_signal, slot_bits
+from hdl.banked.interfaces import SUM_SLOTS, Event, ScoreRecord, address_bits, dot_signal, probability_signal, slot_bits
 from hdl.banked.timing import CHOSEN_CYCLES, POWER_CYCLES, SCORED_CYCLES
 from hdl.delay import delayed
 from hdl.exp2 import probability
@@ -74,18 +74,18 @@ def bit_of(active, slot, bit):
 
 
 @module
-def maxima(clk, reset, scored, counted, slot, maximum, release, config):
+def maxima(clk, reset, scored, slot, maximum, release, config):
     """Maximum of each query's scores so far, rounded up to an integer.
 
     Args:
-        scored: `ScoreRecord`; two cycles later the maximum includes it, and `counted` (an `Event`) a cycle earlier
-            tells of it.
+        scored: `ScoreRecord`; two cycles later the maximum includes it.
         slot, maximum: signed, log2 units; read in the same cycle.
         release: `Event`: the slot's query is through.
     """
     entries = 1 << slot_bits(config)
     below_one = (1 << SCORE_FRACTION) - 1
 
+    counted = Event(config)
     started, released, counted_bit = (Signal(intbv(0)[config.slots :]) for _ in range(3))
     ceiling, stored = Signed(config.maximum_bits).signal(), Signed(config.maximum_bits).signal()
     greater = Signal(False)

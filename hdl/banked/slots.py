@@ -81,7 +81,8 @@ def slots(
         packing, packing_set: slot whose words come next, and its key set. packable: its row is loaded.
         packed: its last word is taken.
         counted, finished: keys pushed (`CountEvent`), with the last of a query.
-        scored, taken: `Event`: a score is in its memory and in the maximum; a score is chosen for its value.
+        scored, taken: `Event`: a score goes to its memory, and two cycles later it is in the maximum; a score is chosen for its
+            value.
         usable: bit for each slot: all scores are there, and there are sums for its values.
         release: `Event`: all its values are chosen; the slot is free again.
         drainable, drain_sum, drain_entry: a released query has its sums there, which are complete at the end of the value

@@ -4,21 +4,22 @@ Stages count cycles from that in which a word's address goes to the key memories
 
     0  address of the key memories           now_slot, now_key
     2  Q word or probability is selected
-    3  operands; the sums are read
-    4  products; the sum so far
-    5  the new sum is written
+    3  operands
+    4  products
+    5  products of a value phase, apart for the two queries with sums (`MASKED_STAGE`)
+    5 + log2(N)  ... added up over the lanes (`lanes_total_stage`)
+    7 + log2(N)  new sums of the first query; S cycles later, of the second one
     4 + log2(M)  a score's M products added up (`total_stage`)
     5 + log2(M)  the score so far
 
-Positions are cycles of a period, 0 ... 2S - 1, and count from the cluster's first cycle of a score phase. A lone key, S = 8, N = 4:
+Positions are cycles of a period, 0 ... 2S - 1, and count from the cluster's first cycle of a score phase. A lone key of the last lane, S = 8, N = 4, M = 8:
 
     position 0        8        16       24       32       40       48       56
-             |score   |        |        |        |        |value   |drain   |
-    scan               ....|->|                                               `SCAN`: N dots through the scaler (6 cycles), to the score memory
-    maximum                    ..|--|                                         known when the last one of the query is in
-    choose                                  |->|...                           `CHOOSE`: N heads, exponentials, back to the lanes
-
-With more cycles a phase (`bert`), the query is known before the choice for the next value phase, which is a period earlier then.
+             |score   |        |        |        |        |value   |        |
+    scan                    |-->|                                             N turns from `scan_position` on, each through the scaler (6 cycles)
+    known                              ..|                                    its score is counted, and in the maximum
+    choose                                  |->|...                           N turns from `choose_position` on, exponentials, back to the lanes
+    sums                                                            |------|  of the first query (the second one's a phase later)
 """
 
 from golden.config import Config
@@ -32,15 +33,13 @@ KEY_CYCLES = 3
 SELECT_STAGE = KEY_CYCLES - 1
 OPERAND_STAGE = KEY_CYCLES
 PRODUCT_STAGE = OPERAND_STAGE + 1
-SUM_READ_STAGE = OPERAND_STAGE
-SUM_STAGE = SUM_READ_STAGE + 1
-SUM_WRITE_STAGE = SUM_STAGE + 1
+MASKED_STAGE = PRODUCT_STAGE + 1
 
 SCORED_CYCLES = 1 + SCALER_CYCLES
 """From a lane's turn in the scan to its score."""
 
-KNOWN_CYCLES = 3
-"""From a query's last score to the cycle in which it is known: rounded up, in the maximum, known."""
+KNOWN_CYCLES = 2
+"""From a query's last score to the cycle in which it is known: counted, known; it is in the maximum then."""
 
 HEAD_CYCLES = 2
 """From a lane's turn in the choice to the head of its score memory (block RAM, register)."""
@@ -55,6 +54,16 @@ POWER_CYCLES = CHOSEN_CYCLES + PROBABILITY_CYCLES
 def total_stage(config: Config) -> int:
     """The M products of a word are added up."""
     return PRODUCT_STAGE + tree_cycles(config.lane_width)
+
+
+def lanes_total_stage(config: Config) -> int:
+    """Products of a value phase are added up over the lanes: the first query's pass (`hdl.banked.value_sums`) begins.
+
+    A stage later it is known whether the query drains (S cycles after the value phase began, and for 2S cycles).
+    """
+    stage = max(MASKED_STAGE + tree_cycles(config.lanes), config.slot_cycles - 1)
+    assert config.slot_cycles <= stage + 1 <= 2 * config.slot_cycles
+    return stage
 
 
 def _first_scan(config):

@@ -1,106 +1,226 @@
-"""A lane's output sums: M of them for each word of the two oldest queries in flight."""
+"""A cluster's output sums: for each dimension, over all of its lanes, those of the two oldest queries in flight.
+
+A lane's products of a value phase belong to one of the two queries; for the other one they count as zero. So there are two
+sums over the lanes, and one of them waits for a phase: one adder and one memory serve both queries in turn.
+"""
 
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import clog2
-from hdl.banked.interfaces import SUM_SLOTS, lane_sum_bits, side_by_side, word_bits
+from hdl.adder_tree import adder_tree, tree_bits
+from hdl.banked.interfaces import (
+    SUM_SLOTS,
+    product_bits,
+    row_sum_bits,
+    side_by_side,
+    word_bits,
+)
+from hdl.banked.timing import MASKED_STAGE, lanes_total_stage
+from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
+from hdl.stream import Signed
+
+REGISTERED_CYCLES = 4  # so long a delay is made of registers, a longer one of distributed memory
 
 
 @block
-def _sum_of_one_dimension(clk, stored, present, product, sum_, updated_bits):
-    """Stages: read (`stored`: bits) and zeroed (`present`); `sum_`; updated and written."""
-    updated = Signal(intbv(0, min=sum_.min, max=sum_.max))
+def _copy(source, target):
+    @always_comb
+    def wire():
+        target.next = source
+
+    return wire
+
+
+@block
+def _later(clk, inp, out, cycles):
+    """`out` is `inp` of so many (perhaps no) cycles ago."""
+    return delayed(clk, inp, out, cycles) if cycles else _copy(inp, out)
+
+
+@block
+def _bits_of(number, bits):
+    @always_comb
+    def raw():
+        bits.next = number[len(bits) :]
+
+    return raw
+
+
+@block
+def _signed(bits, number):
+    @always_comb
+    def copy():
+        number.next = bits.signed()
+
+    return copy
+
+
+@block
+def _phase_later(clk, totals, late, word, config):
+    """`late` are the `totals` of slot_cycles cycles ago; `word` counts with them."""
+    if config.slot_cycles <= REGISTERED_CYCLES:
+        return [delayed(clk, total, copy, config.slot_cycles) for total, copy in zip(totals, late)]
+    bits = len(totals[0])
+    raw = [Signal(intbv(0)[bits:]) for _ in totals]
+    raw_word, read = side_by_side(raw), Signal(intbv(0)[bits * len(totals) :])
+    always_on = Signal(True)
+    memory = distributed_ram(clk, always_on, word, raw_word, word, read, depth=config.slot_cycles)
+    return (
+        memory,
+        [_bits_of(total, part) for total, part in zip(totals, raw)],
+        [_signed(read((m + 1) * bits, m * bits), copy) for m, copy in enumerate(late)],
+    )
+
+
+@block
+def _sum_of_one_dimension(clk, first, total, late, stored, present, sum_, sum_bits):
+    """Cycles: `total` (`first`) or `late`, and `stored` (bits), unless not `present`; the new `sum_`, which is to be written."""
+    change = Signal(intbv(0, min=total.min, max=total.max))
+    so_far = Signal(intbv(0, min=sum_.min, max=sum_.max))
+
+    @always(clk.posedge)
+    def change_of_sum():
+        if first:
+            change.next = total
+        else:
+            change.next = late
 
     @always(clk.posedge)
     def sum_so_far():
         if present:
-            sum_.next = stored.signed()
+            so_far.next = stored.signed()
         else:
-            sum_.next = 0
+            so_far.next = 0
 
     @always(clk.posedge)
     def update():
-        updated.next = sum_ + product
+        sum_.next = so_far + change
 
     @always_comb
     def raw():
-        updated_bits.next = updated[len(updated) :]
+        sum_bits.next = sum_[len(sum_) :]
 
-    return sum_so_far, update, raw
+    return change_of_sum, sum_so_far, update, raw
 
 
 @module
-def value_sums(clk, reset, control, slot, value_active, products, sums, config):
-    """Adds the products of a value phase to the sums of its query; a query's first ones are written alone.
+def value_sums(clk, reset, control, products, uses, sums, filled, config):
+    """Adds the products of all lanes to the sums of their queries.
 
-    Neighbouring slots have their sums apart. A score phase reads the sums of a slot that drains: a lane without a key of the query gives zeros.
+    In every period each of the two queries has its pass: S cycles, one for each word, in which the products of the value phase
+    are added. A query drains in a pass: its new sums go to the row buffer, and the next pass begins with zeros.
 
     clock:       _/-\\_/-\\_/-\\_/-\\_
-    slot:        <2  >                 stage 2
-    (read):           <3  >
-    sums, products:        <4  >
-    (write):                    <5  >
+    totals:      <T  >                 stage `lanes_total_stage`, the second query's S cycles later
+    so far:           <T+1>
+    sums:                  <T+2>       (written in this cycle)
 
     Args:
         control: `Control`.
-        slot, value_active: stage 2: the lane's query; the lane adds values to its sums.
-        products: signed, stage 4.
-        sums: signed, stage 4: in a value phase the sums so far.
+        products: signed, [lane][sum slot][dimension], stage 5; zero if the lane adds nothing there.
+        uses: [lane], a bit for each sum slot: stage 4 of products that count.
+        sums: signed, M of them; filled: they belong to a row that drains.
     """
-    sum_slot_bits = clog2(SUM_SLOTS)
-    depth = SUM_SLOTS << word_bits(config)
+    lanes, width, words = config.lanes, config.lane_width, word_bits(config)
+    terms_bits, bits = product_bits(config), row_sum_bits(config)
+    total_bits = tree_bits(terms_bits, lanes)
+    at_totals = lanes_total_stage(config)
+    padding = at_totals - MASKED_STAGE - clog2(lanes)
+    pieces = []
 
-    written, slot_bit = (Signal(intbv(0)[SUM_SLOTS:]) for _ in range(2))  # slots that have sums
-    present = Signal(False)
-    chosen_slot = Signal(intbv(0)[sum_slot_bits:])
-    read_slot, sum_slot, write_slot = (Signal(intbv(0)[sum_slot_bits:]) for _ in range(3))
-    read_active, sum_active, write = (Signal(False) for _ in range(3))
-    read_address, write_address = (Signal(intbv(0)[sum_slot_bits + word_bits(config) :]) for _ in range(2))
+    # [sum slot][dimension]
+    added, totals = (
+        [[Signed(total_bits).signal() for _ in range(width)] for _ in range(SUM_SLOTS)] for _ in range(2)
+    )  # fmt: skip
+    for slot in range(SUM_SLOTS):
+        for m in range(width):
+            terms = [products[lane][slot][m] for lane in range(lanes)]
+            if lanes > 1:
+                pieces.append(adder_tree(clk, terms, added[slot][m]))
+            else:
+                pieces.append(_copy(terms[0], added[slot][m]))
+            pieces.append(_later(clk, added[slot][m], totals[slot][m], padding))
+    late = [Signed(total_bits).signal() for _ in range(width)]
+    pieces.append(_phase_later(clk, totals[1], late, control.total_word, config))
 
-    @always_comb
-    def choice():
-        if control.select_value:
-            chosen_slot.next = slot[sum_slot_bits:]
-        else:
-            chosen_slot.next = control.drain_sum
-
-    @always_comb
-    def decode():
-        slot_bit.next = 1 << chosen_slot
+    # Slots with sums, and the slot that drains: one stage later, in the middle of its pass.
+    sum_word = Signal(intbv(0)[words:])
+    first, last, drains_now, drains_second, used_first, used_second, used_late = (Signal(False) for _ in range(7))
+    any_use = Signal(intbv(0)[SUM_SLOTS:])
+    present = Signal(intbv(0)[SUM_SLOTS:])
+    present_now, second_drains = Signal(False), Signal(False)
+    written_first = Signal(False)
+    written_word = Signal(intbv(0)[words:])
 
     @always(clk.posedge)
-    def slots_with_sums():
-        present.next = written[chosen_slot]
-        if reset:
-            written.next = 0
-        elif control.select_last and value_active:
-            written.next = written | slot_bit
-        elif control.select_last and control.drain:
-            written.next = written & ~slot_bit
+    def any_lane():
+        together = intbv(0)[SUM_SLOTS:]
+        together[:] = 0
+        for lane in range(lanes):
+            together[:] = together | uses[lane]
+        any_use.next = together
+
+    @always_comb
+    def second_query_drains():
+        second_drains.next = control.drain and control.drain_sum != 0
+
+    pieces += [
+        delayed(clk, any_use(0), used_first, at_totals + 1 - MASKED_STAGE, reset=reset),
+        delayed(clk, any_use(1), used_second, at_totals + 1 - MASKED_STAGE, reset=reset),
+        delayed(clk, used_second, used_late, config.slot_cycles, reset=reset),
+        delayed(clk, second_drains, drains_second, config.slot_cycles, reset=reset),
+    ]
 
     @always(clk.posedge)
     def stages():
-        read_slot.next = chosen_slot
-        sum_slot.next = read_slot
-        write_slot.next = sum_slot
-        read_active.next = value_active
-        sum_active.next = read_active
-        write.next = sum_active
+        first.next = control.total_first
+        last.next = control.total_last
+        sum_word.next = control.total_word
+        written_first.next = first
+        written_word.next = sum_word
+
+    @always_comb
+    def slot_of_pass():
+        present_now.next = present[1]
+        drains_now.next = drains_second
+        if control.total_first:
+            present_now.next = present[0]
+        if first:
+            drains_now.next = control.drain and control.drain_sum == 0
+
+    @always(clk.posedge)
+    def slots_with_sums():
+        if reset:
+            present.next = 0
+        elif last:
+            if first:
+                present.next[0] = (present[0] or used_first) and not drains_now
+            else:
+                present.next[1] = (present[1] or used_late) and not drains_now
+        filled.next = drains_now and not reset
+
+    read_address, write_address = (Signal(intbv(0)[1 + words :]) for _ in range(2))
+    always_on = Signal(True)
 
     @always_comb
     def addresses():
-        read_address.next = concat(read_slot, control.read_word)
-        write_address.next = concat(write_slot, control.write_word)
+        read_address.next = concat(control.total_first, control.total_word)
+        write_address.next = concat(written_first, written_word)
 
-    bits = lane_sum_bits(config)
-    stored = Signal(intbv(0)[config.lane_width * bits :])
-    updated = [Signal(intbv(0)[bits:]) for _ in sums]
-    updated_word = side_by_side(updated)
-    memory = distributed_ram(clk, write, write_address, updated_word, read_address, stored, depth=depth)
+    stored = Signal(intbv(0)[width * bits :])
+    new = [Signal(intbv(0)[bits:]) for _ in range(width)]
+    new_word = side_by_side(new)
+    memory = distributed_ram(
+        clk, always_on, write_address, new_word, read_address, stored, depth=SUM_SLOTS << words
+    )  # fmt: skip
     dimensions = [
-        _sum_of_one_dimension(clk, stored((m + 1) * bits, m * bits), present, products[m], sums[m], updated[m])
-        for m in range(config.lane_width)
-    ]
-    return choice, decode, slots_with_sums, stages, addresses, memory, dimensions
+        _sum_of_one_dimension(
+            clk, control.total_first, totals[0][m], late[m], stored((m + 1) * bits, m * bits), present_now, sums[m], new[m]
+        )
+        for m in range(width)
+    ]  # fmt: skip
+    return (
+        pieces, any_lane, second_query_drains, stages, slot_of_pass, slots_with_sums, addresses, memory, dimensions,
+    )  # fmt: skip
