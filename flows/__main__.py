@@ -108,43 +108,33 @@ def main(arguments: list[str] | None = None) -> int:
     prog = f"python -m flows {options.command}"
     # Slow imports only now, so that --help and mistakes are answered at once.
     from flows.heads import InputError
+    from flows.run import ToolError
 
+    commands = {
+        "simulate": _simulate, "calibrate": _calibrate, "verilog": _verilog, "synth": _synth, "study": _study,
+        "performance": _performance, "report": _report,
+    }  # fmt: skip
     try:
-        if options.command == "calibrate":
-            return _calibrate(options)
-        if options.command == "report":
-            return _report()
-        if options.command == "study":
-            return _study(options)
-        if options.command == "performance":
-            return _performance(options)
-        config = named(options.config)
-        if options.command == "verilog":
-            return _verilog(options, config)
-        if options.command == "synth":
-            return _synth(options, config)
-        return _simulate(options, config)
+        return commands[options.command](options)
     except (InputError, ConfigError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return USAGE_ERROR
+    except ToolError as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"{prog}: {error.filename or ''}: {os.strerror(error.errno) if error.errno else error}", file=sys.stderr)
         return USAGE_ERROR
 
 
-def _simulate(options, config):
-    from flows.run import SimulationError
+def _simulate(options):
     from flows.simulate import simulate
 
-    try:
-        exact = simulate(
-            options.head, config, options.engine, options.threshold, options.causal, not options.no_residual,
-            options.only, options.out, options.report, options.waves, options.stall, options.seed,
-            options.transform, options.predict_dims,
-        )  # fmt: skip
-    except SimulationError as error:
-        print(f"python -m flows simulate: {error}", file=sys.stderr)
-        return 1
+    exact = simulate(
+        options.head, named(options.config), options.engine, options.threshold, options.causal, not options.no_residual,
+        options.only, options.out, options.report, options.waves, options.stall, options.seed,
+        options.transform, options.predict_dims,
+    )  # fmt: skip
     return 0 if exact else 1
 
 
@@ -162,42 +152,30 @@ def _calibrate(options):
     return 0
 
 
-def _synth(options, config):
-    from flows.synth import SynthesisError, synthesize
+def _synth(options):
+    from flows.synth import synthesize
 
-    try:
-        synthesize(config, options.target, not options.no_place, options.report, options.simulation, options.minutes)
-    except SynthesisError as error:
-        print(f"python -m flows synth: {error}", file=sys.stderr)
-        return 1
+    synthesize(
+        named(options.config), options.target, not options.no_place, options.report, options.simulation, options.minutes
+    )
     return 0
 
 
 def _study(options):
     from flows.study import study
-    from flows.synth import SynthesisError
 
-    try:
-        study(options.minutes)
-    except SynthesisError as error:
-        print(f"python -m flows study: {error}", file=sys.stderr)
-        return 1
+    study(options.minutes)
     return 0
 
 
 def _performance(options):
     from flows.performance import measure
-    from flows.run import SimulationError
 
-    try:
-        measure(options.folder)
-    except SimulationError as error:
-        print(f"python -m flows performance: {error}", file=sys.stderr)
-        return 1
+    measure(options.folder)
     return 0
 
 
-def _report():
+def _report(options):
     from flows.resource_use import write_page
 
     for path in write_page():
@@ -205,9 +183,10 @@ def _report():
     return 0
 
 
-def _verilog(options, config):
+def _verilog(options):
     from flows.verilog import generate
 
+    config = named(options.config)
     files = generate(config, options.out)
     print(f"{len(files)} modules of configuration {config.name} in {options.out}; the top is {files[-1].stem}")
     return 0

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 
 
-class SimulationError(RuntimeError):
+class ToolError(RuntimeError):
+    """A tool failed, or a result is wrong; the message says which, and where the log is."""
+
+
+class SimulationError(ToolError):
     """A simulator failed or hung; the message names the log that says why."""
 
 

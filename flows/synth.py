@@ -28,6 +28,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from flows import synth_report, verilog
 from flows.engines import BUILD, ROOT
 from flows.heads import InputError
+from flows.run import ToolError
 from flows.synth_report import Part
 from golden.config import Config
 
@@ -39,7 +40,7 @@ _SECONDS_BETWEEN_LINES = 60  # of progress, where there is no terminal
 _SECONDS_TO_END = 10  # for tools to remove what they were writing
 
 
-class SynthesisError(RuntimeError):
+class SynthesisError(ToolError):
     """A tool failed, or the result breaks the core's rules; the message says which and where the log is."""
 
 
