@@ -13,6 +13,7 @@ from hdl.banked.interfaces import (
     KeyIndex,
     Record,
     RowWrite,
+    ScoredKey,
     ScoreRecord,
     dot_signal,
     entry_bits,
@@ -56,14 +57,14 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     opening, loading, packing, factor_slot = (Signal(intbv(0)[slot_bits(config) :]) for _ in range(4))
     drain_sum = Signal(intbv(0)[sum_slot_bits:])
     drain_entry = Signal(intbv(0)[entry_bits(config) :])
-    usable = Signal(intbv(0)[config.slots :])
+    usable, key_sets = Signal(intbv(0)[config.slots :]), Signal(intbv(0)[1 << slot_bits(config) :])
     counted, taken_event, release, powered = (
         CountEvent(config), Event(config), Event(config), Event(config)
     )  # fmt: skip
     scored, head = ScoreRecord(config), ScoreRecord(config)
     ring = slots(
         clk, reset, queries, open_, opening, loading, loadable, loaded, row_done, packing, packing_set, packable, packed,
-        counted, finished, scored, taken_event, usable, release, drainable, drained, drain_sum, drain_entry, room, config,
+        counted, finished, scored, taken_event, usable, key_sets, release, drainable, drained, drain_sum, drain_entry, room, config,
     )  # fmt: skip
 
     write = RowWrite(config)
@@ -79,7 +80,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
 
     chosen = Record(config)
     power = probability_signal(config)
-    records = [Record(config) for _ in range(lanes)]
+    records = [ScoredKey(config) for _ in range(lanes)]
     dots = [dot_signal(config) for _ in range(lanes)]
     products = [[[product_signal(config) for _ in range(width)] for _ in range(SUM_SLOTS)] for _ in range(lanes)]
     uses = [Signal(intbv(0)[SUM_SLOTS:]) for _ in range(lanes)]
@@ -103,7 +104,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     query_maxima = maxima(clk, reset, scored, head.slot, maximum, release, config)
     memory = score_memory(clk, reset, scored, choose, head, taken, config)
     choice = choice_of_scores(
-        clk, reset, choose, head, usable, maximum, taken, chosen_here, chosen, power_here, power, powered, config
+        clk, reset, choose, head, key_sets, usable, maximum, taken, chosen_here, chosen, power_here, power, powered, config
     )  # fmt: skip
     query_denominators = denominators(clk, reset, powered, power, drain_sum, denominator, drained, config)
 

@@ -112,7 +112,16 @@ class Record(KeyIndex):
         self.active = Signal(False)
 
 
-class ScoreRecord(Record):
+class ScoredKey:
+    """A query's key of which a score was made (not `active`: none). (Its key set is that of the slot.)"""
+
+    def __init__(self, config: Config):
+        self.active = Signal(False)
+        self.slot = Signal(intbv(0)[slot_bits(config) :])
+        self.key = Signal(intbv(0)[key_address_bits(config) :])
+
+
+class ScoreRecord(ScoredKey):
     """A score of the lane `lane`, signed, log2 units, 7 fraction bits."""
 
     def __init__(self, config: Config):

@@ -5,7 +5,7 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 from golden.config import MULTIPLIER_BITS, OPERAND_BITS, clog2
 from hdl.adder_tree import adder_tree, tree_bits
 from hdl.banked.index_queue import index_queue
-from hdl.banked.interfaces import SUM_SLOTS, Record, product_bits, slot_bits, word_bits
+from hdl.banked.interfaces import SUM_SLOTS, Record, ScoredKey, product_bits, slot_bits, word_bits
 from hdl.banked.query_rows import query_memory
 from hdl.banked.timing import SELECT_STAGE, scan_is_late
 from hdl.delay import delayed
@@ -102,12 +102,12 @@ def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, ful
         push, entry, full: of the index queue.
         chosen_here, chosen: the choice for the next value phase is here.
         now: `Record`, from a phase's first cycle to its last one.
-        scored: `Record`, the score phase's, for one period that takes in the scan.
+        scored: `ScoredKey`, the score phase's, for one period that takes in the scan.
     """
     capacity = config.lane_keys
 
     head, coming = Record(config), Record(config)
-    ended = Record(config) if scan_is_late(config) else scored  # from the cycle after a score phase on
+    ended = ScoredKey(config) if scan_is_late(config) else scored  # from the cycle after a score phase on
     pop, value_taken, has_room = Signal(False), Signal(False), Signal(False)
     stored = Signed(clog2(capacity) + 2).signal()  # scores made or in the making that have no value yet
     change = Signed(2).signal()
@@ -165,7 +165,6 @@ def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, ful
             now.key_set.next = coming.key_set
             now.key.next = coming.key
             ended.slot.next = now.slot
-            ended.key_set.next = now.key_set
             ended.key.next = now.key
         if chosen_here:
             coming.slot.next = chosen.slot
@@ -184,7 +183,6 @@ def _kept_a_phase(clk, reset, control, ended, scored):
     def records():
         if control.to_score:
             scored.slot.next = ended.slot
-            scored.key_set.next = ended.key_set
             scored.key.next = ended.key
         if reset:
             scored.active.next = False
@@ -215,7 +213,7 @@ def lane(
         power_here, power: so is the probability.
         keys: `KeyPort`.
         active: the lane works in this phase.
-        scored: `Record` of the score phase before, while its dot product stands still.
+        scored: `ScoredKey` of the score phase before, while its dot product stands still.
         dot: dot product (`dot_product`), stands still from a score phase's last word to the next one's first.
         products: signed, [sum slot][dimension], stage 5: what the lane adds to the sums of that query; else zero.
         uses: a bit for each sum slot, a cycle earlier: these products count.

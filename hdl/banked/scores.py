@@ -25,7 +25,7 @@ def scan_of_scores(clk, reset, scan, dots, records, factor_slot, mantissa, shift
     """
     assert SCORED_CYCLES == 1 + SCALER_CYCLES
     actives, slots = [record.active for record in records], [record.slot for record in records]
-    key_sets, keys = [record.key_set for record in records], [record.key for record in records]
+    keys = [record.key for record in records]
 
     chosen = ScoreRecord(config)
     dot = dot_signal(config)
@@ -42,7 +42,6 @@ def scan_of_scores(clk, reset, scan, dots, records, factor_slot, mantissa, shift
         dot.next = dots[scan.lane]
         chosen.lane.next = scan.lane
         chosen.slot.next = slots[scan.lane]
-        chosen.key_set.next = key_sets[scan.lane]
         chosen.key.next = keys[scan.lane]
 
     @always_comb
@@ -54,7 +53,6 @@ def scan_of_scores(clk, reset, scan, dots, records, factor_slot, mantissa, shift
         delayed(clk, chosen.active, scored.active, SCALER_CYCLES, reset=reset),
         delayed(clk, chosen.lane, scored.lane, SCALER_CYCLES),
         delayed(clk, chosen.slot, scored.slot, SCALER_CYCLES),
-        delayed(clk, chosen.key_set, scored.key_set, SCALER_CYCLES),
         delayed(clk, chosen.key, scored.key, SCALER_CYCLES),
     ]
     return turn_with_score, lane_of_turn, factor_address, scores, alongside
@@ -142,9 +140,8 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
     """
     address_width = clog2(config.lane_keys)
     key_bits, score_bits, lanes = len(head.key), config.score_bits, config.lanes
-    width = score_bits + key_bits + 1 + slot_bits(config)
-    set_bit = score_bits + key_bits
-    slot_bit = set_bit + 1
+    slot_bit = score_bits + key_bits
+    width = slot_bit + slot_bits(config)
 
     write_pointers = [Signal(intbv(0)[address_width + 1 :]) for _ in range(lanes)]
     read_pointers = [Signal(intbv(0)[address_width + 1 :]) for _ in range(lanes)]
@@ -160,7 +157,7 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
 
     @always_comb
     def write_word():
-        written.next = concat(scored.slot, scored.key_set, scored.key, scored.score)
+        written.next = concat(scored.slot, scored.key, scored.score)
         write_address.next = concat(scored.lane, write_pointer[address_width:])
 
     @always_comb
@@ -208,8 +205,7 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
     @always_comb
     def head_word():
         head.slot.next = word[width:slot_bit]
-        head.key_set.next = word[set_bit]
-        head.key.next = word[set_bit:score_bits]
+        head.key.next = word[slot_bit:score_bits]
 
     score = _signed_part(score_part, head.score)
     return write_word, turn, memory, read_of_turn, increments, pointers, head_word, score
@@ -217,7 +213,7 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
 
 @module
 def choice_of_scores(
-    clk, reset, choose, head, usable, maximum, taken, chosen_here, chosen, power_here, power, powered, config
+    clk, reset, choose, head, key_sets, usable, maximum, taken, chosen_here, chosen, power_here, power, powered, config
 ):  # fmt: skip
     """Each lane's oldest score, if its query's turn has come and its maximum is final, becomes a probability.
 
@@ -228,7 +224,7 @@ def choice_of_scores(
 
     Args:
         choose: `Burst`.
-        head, taken: of the score memory. usable: bit for each slot. maximum: of the slot `head.slot`.
+        head, taken: of the score memory. key_sets, usable: bit for each slot. maximum: of the slot `head.slot`.
         chosen_here: bit for each lane: its turn. chosen: `Record`, not active if there is none.
         power_here, power: its probability, 11 fraction bits. powered: `Event`: there is one.
     """
@@ -251,7 +247,7 @@ def choice_of_scores(
     def choice():
         gap.next = (maximum << SCORE_FRACTION) - head.score
         chosen.slot.next = head.slot
-        chosen.key_set.next = head.key_set
+        chosen.key_set.next = key_sets[head.slot]
         chosen.key.next = head.key
         if reset:
             chosen.active.next = False

@@ -70,7 +70,7 @@ def _slot_counters(clk, reset, number, counted, finished, scored, taken, release
 @module
 def slots(
     clk, reset, queries, open_, opening, loading, loadable, loaded, row_done, packing, packing_set, packable, packed,
-    counted, finished, scored, taken, usable, release, drainable, drained, drain_sum, drain_entry, room, config,
+    counted, finished, scored, taken, usable, key_sets, release, drainable, drained, drain_sum, drain_entry, room, config,
 ):  # fmt: skip
     """Ring of the queries in flight.
 
@@ -84,6 +84,7 @@ def slots(
         scored, taken: `Event`: a score goes to its memory, and two cycles later it is in the maximum; a score is chosen for its
             value.
         usable: bit for each slot: all scores are there, and there are sums for its values.
+        key_sets: bit for each slot.
         release: `Event`: all its values are chosen; the slot is free again.
         drainable, drain_sum, drain_entry: a released query has its sums there, which are complete at the end of the value
             phase; its ring entry. drained: they are read.
@@ -104,7 +105,6 @@ def slots(
     released_sums = Signal(intbv(0, min=0, max=SUM_SLOTS + 1))  # of queries that have no slot any more
     sum_bits = clog2(SUM_SLOTS)
     in_flight = Signal(intbv(0, min=0, max=ring_size + 1))
-    key_sets = Signal(intbv(0)[entries:])
     knowns, dones = [Signal(False) for _ in range(ring_size)], [Signal(False) for _ in range(ring_size)]
     known_bits, done_bits = ConcatSignal(*reversed(knowns)), ConcatSignal(*reversed(dones))
 
