@@ -305,6 +305,7 @@ def word_sender(clk, reset, dispatch, compared, read, busy, ends, sending, words
     tiles = config.max_tiles
 
     left, rest = (Signal(intbv(0)[tiles:]) for _ in range(2))
+    one_comes, one_rests, underway = (Signal(False) for _ in range(3))
     index_late = Signal(intbv(0)[len(read.index) :])
     last, last_late, busy_late = (Signal(False) for _ in range(3))
     cluster_late = Signal(intbv(0)[len(dispatch.cluster) :])
@@ -321,15 +322,52 @@ def word_sender(clk, reset, dispatch, compared, read, busy, ends, sending, words
 
     @always_comb
     def others():
-        busy.next = left != 0
         rest.next = 0
         if left != 0:
             rest.next = left & (left - 1)
 
+    # Whether there is a word, and whether it is the last one, are in registers: the next dispatch depends on them.
+    @always_comb
+    def lone_words():
+        one = False
+        two = False
+        for tile in range(tiles):
+            if one and compared.words[tile]:
+                two = True
+            if compared.words[tile]:
+                one = True
+        one_comes.next = not two
+
+    @always_comb
+    def two_words():
+        any_ = False
+        pair = False
+        three = False
+        for tile in range(tiles):
+            if pair and left[tile]:
+                three = True
+            if any_ and left[tile]:
+                pair = True
+            if left[tile]:
+                any_ = True
+        one_rests.next = not three
+
+    @always(clk.posedge)
+    def end_comes():
+        if reset:
+            underway.next = False
+            last.next = True
+        elif dispatch.active:
+            underway.next = compared.words != 0
+            last.next = one_comes
+        else:
+            underway.next = rest != 0
+            last.next = one_rests
+
     @always_comb
     def end():
-        last.next = rest == 0
-        ends.next = rest == 0
+        busy.next = underway
+        ends.next = last
 
     @always(clk.posedge)
     def words_left():
@@ -370,7 +408,7 @@ def word_sender(clk, reset, dispatch, compared, read, busy, ends, sending, words
     def taken():
         words_taken.next = taken_bits
 
-    return lowest, others, end, words_left, in_step, to_clusters, buffers, taken
+    return lowest, others, lone_words, two_words, end_comes, end, words_left, in_step, to_clusters, buffers, taken
 
 
 @block
