@@ -7,6 +7,7 @@ from myhdl import Signal, always, always_comb, intbv
 
 from golden.config import PREDICTED_FRACTION, PROBABILITY_FRACTION, SCORE_FRACTION, WEIGHT_FRACTION
 from golden.exp2 import PROBABILITY_TABLE, WEIGHT_TABLE
+from hdl.cleared import either, only
 from hdl.hierarchy import module
 
 WEIGHT_CYCLES = 2
@@ -28,20 +29,28 @@ def weight(clk, distance, power):
     distance: unsigned, log2 units with 3 fraction bits, any width from 6 bits.
     power: unsigned with 16 fraction bits (17 bits), 1.0 = 65536.
     """
-    index_bits = PREDICTED_FRACTION + _FINE_BITS
+    index_bits, coarse = PREDICTED_FRACTION + _FINE_BITS, 1 << _FINE_BITS
+    shifts = -(-(WEIGHT_FRACTION + 1) // coarse)
     entry = Signal(intbv(0)[WEIGHT_FRACTION + 1 :])
-    places = Signal(intbv(0)[len(distance) - PREDICTED_FRACTION :])
+    clears = Signal(intbv(0)[shifts:])
+    shifted = [Signal(intbv(0)[WEIGHT_FRACTION + 1 :]) for _ in range(shifts)]
+    some = Signal(intbv(0)[WEIGHT_FRACTION + 1 :])
 
-    @always(clk.posedge)
+    @always_comb
     def lookup():
         entry.next = _WEIGHT_TABLE[distance[index_bits:]]
-        places.next = (distance >> index_bits) << _FINE_BITS
+
+    @always_comb
+    def other_shifts():
+        for i in range(shifts):
+            clears.next[i] = (distance >> index_bits) != i
 
     @always(clk.posedge)
-    def shift():
-        power.next = entry >> places
+    def register():
+        power.next = some
 
-    return lookup, shift
+    fields = [entry(WEIGHT_FRACTION + 1, coarse * i) for i in range(shifts)]
+    return lookup, other_shifts, register, only(clk, clears, fields, shifted), either(shifted, some)
 
 
 # The table's low bits never reach a probability.

@@ -1,11 +1,12 @@
 """Memories of quantised rows: the keys of two heads, the queries of a ring of groups."""
 
-from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
+from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 
 from golden.config import clog2
-from hdl.fifo import fifo
+from hdl.cleared import chosen
 from hdl.hierarchy import module
 from hdl.memory import ram
+from hdl.query_levels import beat_steps, query_levels, query_places
 from hdl.stream import Bits, Flag, Stream
 
 READ_CYCLES = 3
@@ -35,15 +36,15 @@ def groups_stream(config):
 
 
 class LevelRead:
-    """What is multiplied in this cycle: dimensions of ``step`` of the keys of ``chunk`` and the queries of ring group
-    ``group``. ``group_done``: the group isn't needed after this cycle.
+    """What is multiplied in this cycle: dimensions of ``step`` of the keys of ``chunk`` and the queries of the group in
+    ``slot``. ``group_done``: the group isn't needed after this cycle.
     """
 
     def __init__(self, config):
         self.key_set = Signal(False)
         self.chunk = Signal(intbv(0)[max(1, clog2(config.max_chunks)) :])
         self.step = Signal(intbv(0)[step_bits(config) :])
-        self.group = Signal(intbv(0)[clog2(level_groups(config)) :])
+        self.slot = Signal(False)
         self.group_done = Signal(False)
 
 
@@ -58,61 +59,29 @@ class Operands:
         self.key_exponents = [Signal(intbv(0)[config.exponent_bits :]) for _ in range(config.predict_keys)]
 
 
-@block
-def _part(clk, clear, field, part):
-    @always(clk.posedge)
-    def hold():
-        if clear:
-            part.next = 0
-        else:
-            part.next = field
-
-    return hold
-
-
 @module
 def level_memory(clk, write_enable, write_address, write_word, read_address, clears, levels, exponent, depth):
-    """Rows of one query or key of each group or chunk: a word is a beat's levels under their exponent.
+    """Rows of one key of each chunk: a word is a beat's levels under their exponent.
 
     ``clears``: which steps of the word do not go to ``levels``, one bit each, one cycle after its address. Latency
-    ``READ_CYCLES`` from the address: memory; a register for each step, cleared unless it is the one; all of them ORed
-    (one look-up table a bit for four steps, where a multiplexer takes two or three).
+    ``READ_CYCLES`` from the address: memory, chosen step, register.
     """
     width, steps = len(levels), len(clears)
     level_bits = len(write_word) - len(exponent)
     read_word = Signal(intbv(0)[len(write_word) :])
-    parts = [Signal(intbv(0)[width:]) for _ in range(steps)]
+    word_levels = Signal(intbv(0)[width:])
     word_exponent = Signal(intbv(0)[len(exponent) :])
     exponent_field = read_word(len(write_word), level_bits)
     memory = ram(clk, write_enable, write_address, write_word, read_address, read_word, depth=depth)
-    held_parts = [
-        _part(clk, clears(i), read_word((i + 1) * width, i * width), parts[i]) for i in range(steps)
-    ]
-
-    @always(clk.posedge)
-    def hold():
-        word_exponent.next = exponent_field
+    choice = chosen(clk, clears, [read_word((i + 1) * width, i * width) for i in range(steps)], word_levels)
 
     @always(clk.posedge)
     def operands():
-        either = intbv(0)[width:]
-        either[:] = 0
-        for i in range(steps):
-            either[:] = either | parts[i]
-        levels.next = either
+        word_exponent.next = exponent_field
+        levels.next = word_levels
         exponent.next = word_exponent
 
-    return memory, held_parts, hold, operands
-
-
-@block
-def _memories(clk, write_enables, write_address, write_word, read_address, clears, levels, exponents, depth):
-    return [
-        level_memory(
-            clk, write_enables(i), write_address, write_word, read_address, clears, levels[i], exponents[i], depth
-        )
-        for i in range(len(levels))
-    ]
+    return memory, choice, operands
 
 
 @module
@@ -122,20 +91,18 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
     A group can be read as soon as ``groups`` has it. ``levels.ready`` goes low while the ring is full.
     ``operands`` come ``READ_CYCLES`` after ``read``.
     """
-    query_count, key_count, key_shift = config.predict_queries, config.predict_keys, clog2(config.predict_keys)
+    key_count, key_shift = config.predict_keys, clog2(config.predict_keys)
     beat_count, chunk_count, ring_size = config.row_beats, config.max_chunks, level_groups(config)
-    query_places = 1 << clog2(query_count)
-    beat_steps = config.stream_bytes // config.predict_width
-    beat_shift, all_steps = clog2(beat_steps), (1 << beat_steps) - 1
-    key_depth, query_depth = 2 * chunk_count * beat_count, ring_size * beat_count
+    steps, places = beat_steps(config), query_places(config)
+    beat_shift, all_steps = clog2(steps), (1 << steps) - 1
+    key_depth, query_depth = 2 * chunk_count * beat_count, ring_size * places * beat_count
 
     beat = Signal(intbv(0)[max(1, clog2(beat_count)) :])
     ring_group = Signal(intbv(0)[clog2(ring_size) :])
     waiting_groups = Signal(intbv(0, min=0, max=ring_size + 1))
-    accepted = Signal(False)
+    accepted, fetched, query_enable = [Signal(False) for _ in range(3)]
     marked = groups.like()
     key_enables = Signal(intbv(0)[key_count:])
-    query_enables = Signal(intbv(0)[query_places:])
     key_write_address = Signal(intbv(0)[clog2(key_depth) :])
     query_write_address = Signal(intbv(0)[clog2(query_depth) :])
     level_word = ConcatSignal(levels.exponent, levels.levels)
@@ -163,10 +130,10 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
                     beat.next = 0
                 else:
                     beat.next = (beat + 1) % beat_count
-            if marked.valid and not read.group_done:
+            if marked.valid and not fetched:
                 waiting_groups.next = waiting_groups + 1
                 levels.ready.next = waiting_groups != ring_size - 1
-            elif read.group_done and not marked.valid:
+            elif fetched and not marked.valid:
                 waiting_groups.next = waiting_groups - 1
                 levels.ready.next = True
 
@@ -174,39 +141,34 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
     def writes():
         write_word.next = level_word
         key_write_address.next = (levels.key_set * chunk_count + (levels.index >> key_shift)) * beat_count + beat
-        query_write_address.next = ring_group * beat_count + beat
+        query_write_address.next = (ring_group * places + levels.index % places) * beat_count + beat
         key_enables.next = 0
-        query_enables.next = 0
-        if accepted and not levels.marker:
-            if levels.query:
-                query_enables.next = 1 << (levels.index % query_places)
-            else:
-                key_enables.next = 1 << (levels.index % key_count)
+        if accepted and not levels.marker and not levels.query:
+            key_enables.next = 1 << (levels.index % key_count)
+        query_enable.next = accepted and not levels.marker and levels.query
 
-    # Never full: there are no more groups than the ring holds.
-    queue = fifo(clk, reset, marked, groups, depth=ring_size)
+    queries = query_levels(
+        clk, reset, query_enable, query_write_address, write_word, marked, groups, fetched, read, operands, config
+    )
 
     key_address = Signal(intbv(0)[clog2(key_depth) :])
-    query_address = Signal(intbv(0)[clog2(query_depth) :])
-    clears = Signal(intbv(0)[beat_steps:])
+    clears = Signal(intbv(0)[steps:])
 
     @always_comb
-    def addresses():
+    def address():
         key_address.next = (read.key_set * chunk_count + read.chunk) * beat_count + (
             (read.step >> beat_shift) % beat_count
         )
-        query_address.next = read.group * beat_count + ((read.step >> beat_shift) % beat_count)
 
     @always(clk.posedge)
-    def unused_steps():
-        clears.next = all_steps ^ (1 << (read.step % beat_steps))
+    def other_steps():
+        clears.next = all_steps ^ (1 << (read.step % steps))
 
-    key_memories = _memories(
-        clk, key_enables, key_write_address, write_word, key_address, clears,
-        operands.key_levels, operands.key_exponents, key_depth,
-    )  # fmt: skip
-    query_memories = _memories(
-        clk, query_enables, query_write_address, write_word, query_address, clears,
-        operands.query_levels, operands.query_exponents, query_depth,
-    )  # fmt: skip
-    return accept, ring, writes, queue, addresses, unused_steps, key_memories, query_memories
+    keys = [
+        level_memory(
+            clk, key_enables(i), key_write_address, write_word, key_address, clears, operands.key_levels[i],
+            operands.key_exponents[i], key_depth,
+        )
+        for i in range(key_count)
+    ]  # fmt: skip
+    return accept, ring, writes, queries, address, other_steps, keys

@@ -4,7 +4,7 @@ from myhdl import Signal, always, always_comb, intbv
 
 from golden.config import LENGTH_BITS, MANTISSA_BITS, PREDICTED_MANTISSA_BITS, clog2
 from hdl.hierarchy import module
-from hdl.levels import level_groups, step_bits
+from hdl.levels import step_bits
 from hdl.score_store import MOST_GROUPS
 
 _DROPPED_BITS = MANTISSA_BITS - PREDICTED_MANTISSA_BITS
@@ -125,7 +125,7 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
     ``last``: step of the chunk; ``group_last``: its chunk is the last of the group. ``progress``: of the score stores,
     whose conditions for a start are kept here. ``plan.take``: a group starts in the next cycle.
     """
-    lane_count, ring_size, step_range = config.softmax_lanes, level_groups(config), 1 << step_bits(config)
+    lane_count, step_range = config.softmax_lanes, 1 << step_bits(config)
     two = MOST_GROUPS - 1  # buffers of a score store
     finished = [lane.finished for lane in progress]
     free_chunks = [lane.free_chunks for lane in progress]
@@ -135,7 +135,7 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
     more = Signal(False)  # of the group after this chunk
     boundary, free, start_chunk, start_group = [Signal(False) for _ in range(4)]
     next_chunk = Signal(intbv(0)[chunk_bits + 1 :])  # of the group in hand
-    next_group = Signal(intbv(0)[clog2(ring_size) :])
+    next_slot = Signal(False)
     last_chunk = Signal(intbv(0)[chunk_bits:])
     first_step, last_step = [Signal(intbv(0)[step_bits(config) :]) for _ in range(2)]
 
@@ -171,11 +171,11 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
         if reset:
             busy.next = False
             more.next = False
-            next_group.next = 0
+            next_slot.next = False
         elif start_group:
             busy.next = True
             more.next = plan.last_chunk != 0
-            next_group.next = (next_group + 1) % ring_size
+            next_slot.next = not next_slot
         elif start_chunk:
             busy.next = True
             more.next = next_chunk != last_chunk
@@ -200,7 +200,7 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
     @always(clk.posedge)
     def group():
         if start_group:
-            read.group.next = next_group
+            read.slot.next = next_slot
             read.key_set.next = key_set
             last_chunk.next = plan.last_chunk
             last_step.next = plan.last_step

@@ -30,6 +30,7 @@ def score_passes(clk, reset, begun, mantissa, results, scoring, valid, last, con
     ``begun``: groups in order, well before their results (``valid`` alone), with their low-bit ``mantissa``.
     """
     pass_count = config.predict_queries // config.softmax_lanes
+    every_query = (1 << pass_count) - 1
     incoming = Stream(
         mantissa=Bits(PREDICTED_MANTISSA_BITS), shift=Bits(FACTOR_SHIFT_BITS), causal=Flag(),
         last_visible=Bits(config.key_bits),
@@ -64,14 +65,14 @@ def score_passes(clk, reset, begun, mantissa, results, scoring, valid, last, con
     def place():
         if reset:
             scoring.number.next = 0
-            scoring.select.next = 1
+            scoring.others.next = every_query - 1
             scoring.chunk.next = 0
         elif valid:
             scoring.number.next = (scoring.number + 1) % pass_count
             if scoring.number == pass_count - 1:
-                scoring.select.next = 1
+                scoring.others.next = every_query - 1
             else:
-                scoring.select.next = scoring.select << 1
+                scoring.others.next = ((scoring.others << 1) | 1) & every_query
             if chunk_ends:
                 if results.group_last:
                     scoring.chunk.next = 0

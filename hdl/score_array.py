@@ -7,7 +7,7 @@ from hdl.delay import delayed
 from hdl.hierarchy import module
 
 _LEVELS_A_STAGE = 2  # of adders between registers
-_TABLE_BITS = 3  # largest magnitudes whose products come from a table
+_TABLE_BITS = 2  # largest magnitudes whose products come from a table
 
 
 def cell_cycles(config):
@@ -28,6 +28,49 @@ def _product_from_table(clk, index, product, bits):
         product.next = table[index]
 
     return lookup
+
+
+@block
+def _product_of_three_bits(clk, index, product):
+    """The same for 3 bits, in 18 look-up tables of 4 inputs; from a table Yosys makes 21, and there are many of these.
+
+    With a = 4 a2 + a', b = 4 b2 + b': ab = a'b' + 4 (a2 b' + b2 a') + 16 a2 b2. If both a2 and b2 are 1, the middle is
+    a' + b'; if not, it is one of these or nothing, without a carry.
+    """
+    b0, b1, b2, a0, a1, a2, unlike = [index(i) for i in range(7)]
+    units, twos, fours, middle_low, middle_high, middle_carry, eight, sixteen = [Signal(False) for _ in range(8)]
+
+    @always_comb
+    def outer():
+        units.next = a0 and b0
+        twos.next = a1 and b1
+        fours.next = a2 and b2
+
+    @always_comb
+    def middle():
+        middle_low.next = (a2 and b0) != (a0 and b2)
+        middle_high.next = ((a2 and b1) != (a1 and b2)) != (fours and units)
+        middle_carry.next = twos or ((a1 != b1) and units)
+
+    @always_comb
+    def carry_to_eights():
+        eight.next = twos and (units or middle_low)
+
+    @always_comb
+    def carry_to_sixteens():
+        sixteen.next = eight and middle_high
+
+    @always(clk.posedge)
+    def multiply():
+        product.next[0] = units != unlike
+        product.next[1] = ((a1 and b0) != (a0 and b1)) != unlike
+        product.next[2] = ((twos and not units) != middle_low) != unlike
+        product.next[3] = (eight != middle_high) != unlike
+        product.next[4] = ((fours and not middle_carry) != sixteen) != unlike
+        product.next[5] = (fours and (middle_carry or sixteen)) != unlike
+        product.next[6] = unlike
+
+    return outer, middle, carry_to_eights, carry_to_sixteens, multiply
 
 
 @block
@@ -81,8 +124,12 @@ def level_product(clk, query_level, key_level, product, negative):
     def pending():
         negative.next = unlike
 
-    multiply = _product_from_table if bits <= _TABLE_BITS else _product_from_adders
-    return signs, join, pending, multiply(clk, index, product, bits)
+    if bits == 3:
+        multiplier = _product_of_three_bits(clk, index, product)
+    else:
+        multiply = _product_from_table if bits <= _TABLE_BITS else _product_from_adders
+        multiplier = multiply(clk, index, product, bits)
+    return signs, join, pending, multiplier
 
 
 @block

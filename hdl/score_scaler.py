@@ -1,14 +1,15 @@
 """From low-bit dot products to predicted scores (golden twin: golden.predictor.predict)."""
 
-from myhdl import Signal, always, always_comb, block, intbv
+from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
 
 from golden.config import FACTOR_SHIFT_BITS, PREDICTED_BITS, PREDICTED_MANTISSA_BITS, clog2
 from golden.predictor import shift_base
+from hdl.cleared import cleared_unless, either, only
 from hdl.delay import delayed
 from hdl.hierarchy import module
 
-SCALER_CYCLES = 6
-"""From a pass to its scores: select, partial products, product, fine shift, coarse shift, round."""
+SCALER_CYCLES = 7
+"""From a pass to its scores: select, multiples, partial products, product, fine shift, coarse shift, round."""
 
 LOWEST, HIGHEST = -(1 << (PREDICTED_BITS - 1)), (1 << (PREDICTED_BITS - 1)) - 1
 _FINE_BITS = 3  # of a shift; the coarse shift is by multiples of 8
@@ -18,7 +19,7 @@ class ScorePass:
     """The scores of one query a lane against one chunk.
 
     Attributes:
-        number: which of the lane's queries; ``select``: the same, one bit each.
+        number: which of the lane's queries; ``others``: a bit for each query of the lane, 0 for this one.
         chunk: of the keys.
         mantissa, shift: of the head's factor; the mantissa as the predictor has it, 8 ... 15.
         causal, last_visible: last key that the first query of the group sees, the others one more each if causal.
@@ -27,7 +28,7 @@ class ScorePass:
     def __init__(self, config):
         passes = config.predict_queries // config.softmax_lanes
         self.number = Signal(intbv(0, min=0, max=max(2, passes)))
-        self.select = Signal(intbv(1)[passes:])
+        self.others = Signal(intbv((1 << passes) - 2)[passes:])
         self.chunk = Signal(intbv(0)[max(1, clog2(config.max_chunks)) :])
         self.mantissa = Signal(intbv(0)[PREDICTED_MANTISSA_BITS:])
         self.shift = Signal(intbv(0)[FACTOR_SHIFT_BITS:])
@@ -45,51 +46,54 @@ def signed_signal(bits):
 
 
 @block
-def _select(clk, candidates, one_hot, selected):
-    """``selected`` is the candidate whose bit is set: this takes fewer look-up tables than a number."""
-    candidate_count, bits = len(candidates), len(selected)
-
+def _multiple(clk, unused, dot, multiple):
     @always(clk.posedge)
-    def select():
-        either = intbv(0)[bits:]
-        either[:] = 0
-        for i in range(candidate_count):
-            if one_hot[i]:
-                either[:] = either | candidates[i]
-        selected.next = either
+    def gate():
+        if unused:
+            multiple.next = 0
+        else:
+            multiple.next = dot.signed()
 
-    return select
+    return gate
 
 
 @block
-def _product(clk, dot, mantissa, product):
-    """dot * mantissa in look-up tables, two cycles; ``mantissa`` (8 ... 15) is constant for the first."""
-    bits = len(product)
-    number, fourfold, twofold, once, high, low = [signed_signal(bits) for _ in range(6)]
-
-    @always_comb
-    def read():
-        number.next = dot.signed()
-
-    @always_comb
-    def gate():
-        fourfold.next = 0
-        twofold.next = 0
-        once.next = 0
-        if mantissa[2]:
-            fourfold.next = number << 2
-        if mantissa[1]:
-            twofold.next = number << 1
-        if mantissa[0]:
-            once.next = number
+def _product(clk, dot, unused, product):
+    """dot * mantissa in look-up tables, three cycles; ``unused``: the lower three bits of the mantissa (8 ... 15),
+    inverted, constant for the first."""
+    dot_bits = len(dot)
+    once, twice, four_times, eight_times = multiples = [signed_signal(dot_bits) for _ in range(4)]
+    high, low = signed_signal(dot_bits + 2), signed_signal(dot_bits + 2)
+    fours, rest = signed_signal(len(product) - 2), Signal(intbv(0)[2:])
+    word = ConcatSignal(fours, rest)
+    gates = [_multiple(clk, unused(i), dot, multiples[i]) for i in range(3)]
 
     @always(clk.posedge)
     def multiply():
-        high.next = (number << 3) + fourfold
-        low.next = twofold + once
-        product.next = high + low
+        eight_times.next = dot.signed()
+        high.next = (eight_times << 1) + four_times
+        low.next = (twice << 1) + once
+        fours.next = high + (low >> 2)
+        rest.next = low[2:]
 
-    return read, gate, multiply
+    @always_comb
+    def join():
+        product.next = word.signed()
+
+    return gates, multiply, join
+
+
+@block
+def _coarse(clk, clear, fine, shifted, places):
+    """``fine`` shifted right by ``places``, or 0."""
+    bits = len(shifted)
+    moved = signed_signal(len(fine))
+
+    @always_comb
+    def shift():
+        moved.next = fine >> places
+
+    return shift, cleared_unless(clk, clear, moved(bits, 0), shifted)
 
 
 @block
@@ -97,25 +101,25 @@ def _shift_right(clk, product, amount, shifted, beyond, lead):
     """``shifted`` = floor(product * 2^(lead - amount)), if that isn't ``beyond`` its bits; two cycles."""
     wide_bits, bits = len(product) + lead, len(shifted)
     fine_range = 1 << _FINE_BITS
-    most = -(-wide_bits // fine_range) * fine_range  # this far, only the sign is left
-    wide, fine, coarse = signed_signal(wide_bits), signed_signal(wide_bits), signed_signal(wide_bits)
-    coarse_amount = Signal(intbv(0)[most.bit_length() :])
+    shifts = -(-wide_bits // fine_range) + 1  # the last one leaves only the sign
+    wide, fine = signed_signal(wide_bits), signed_signal(wide_bits)
+    clears = Signal(intbv(0)[shifts:])
+    parts = [Signal(intbv(0)[wide_bits:]) for _ in range(shifts)]
+    coarse = Signal(intbv(0)[wide_bits:])
 
     @always_comb
     def extend():
         wide.next = product << lead
 
-    @always(clk.posedge)
+    @always_comb
     def shift_fine():
         fine.next = wide >> (amount % fine_range)
-        if amount >= most:
-            coarse_amount.next = most
-        else:
-            coarse_amount.next = (amount // fine_range) * fine_range
 
     @always_comb
-    def shift_coarse():
-        coarse.next = fine >> coarse_amount
+    def other_shifts():
+        for i in range(shifts - 1):
+            clears.next[i] = amount // fine_range != i
+        clears.next[shifts - 1] = amount // fine_range < shifts - 1
 
     @always(clk.posedge)
     def cut():
@@ -126,7 +130,10 @@ def _shift_right(clk, product, amount, shifted, beyond, lead):
                 different = True
         beyond.next = different
 
-    return extend, shift_fine, shift_coarse, cut
+    return (
+        extend, shift_fine, other_shifts, cut, either(parts, coarse),
+        [_coarse(clk, clears(i), fine, parts[i], i * fine_range) for i in range(shifts)],
+    )  # fmt: skip
 
 
 @block
@@ -159,28 +166,31 @@ def _round(clk, twice, beyond, negative, visible, score):
 
 
 @module
-def key_scaler(clk, dot, query_exponent, key_exponent, mantissa, shift, visible, score, lead):
-    """One key's score from its selected dot product and exponents, ``SCALER_CYCLES`` - 1 cycles later.
+def key_scaler(clk, dots, unused, key_exponent, shift, visible, score, lead):
+    """One key's score from the dot products of the lane's queries, all but one of them 0, ``SCALER_CYCLES`` - 1 cycles
+    later.
 
-    ``shift``: to the right, for exponents of 0, of dot * mantissa * 2^lead; a cycle later than these. The result has
-    one fraction bit, for rounding.
+    ``unused``: the lower three bits of the mantissa, inverted. Two cycles later than these come ``key_exponent`` and
+    ``shift``: to the right, for a key exponent of 0, of dot * mantissa * 2^lead. The result has one fraction bit, for
+    rounding.
     """
+    dot = Signal(intbv(0)[len(dots[0]) :])
     product = signed_signal(len(dot) + PREDICTED_MANTISSA_BITS)
     twice = Signal(intbv(0)[PREDICTED_BITS + 1 :])
+    sign = len(product) - 1
     beyond, negative, early_negative = Signal(False), Signal(False), Signal(False)
-    exponents = Signal(intbv(0)[len(key_exponent) + 1 :])
     amount = Signal(intbv(0)[len(shift) :])
 
     @always(clk.posedge)
     def amounts():
-        exponents.next = query_exponent + key_exponent
-        amount.next = shift - exponents
-        early_negative.next = product < 0
+        amount.next = shift - key_exponent
+        early_negative.next = product[sign]
         negative.next = early_negative
 
     return (
         amounts,
-        _product(clk, dot, mantissa, product),
+        either(dots, dot),
+        _product(clk, dot, unused, product),
         _shift_right(clk, product, amount, twice, beyond, lead),
         _round(clk, twice, beyond, negative, visible, score),
     )
@@ -230,32 +240,38 @@ def score_scaler(clk, scoring, results, scores, lane, config):
     base = shift_base(config) + lead - 1
     exponent_bits = config.exponent_bits
     queries = [number * lane_count + lane for number in range(pass_count)]
-    dots = [Signal(intbv(0)[config.predicted_dot_bits :]) for _ in range(key_count)]
+    dots = [[Signal(intbv(0)[config.predicted_dot_bits :]) for _ in queries] for _ in range(key_count)]
+    query_exponents = [Signal(intbv(0)[exponent_bits:]) for _ in queries]
     query_exponent = Signal(intbv(0)[exponent_bits:])
     key_exponents = [Signal(intbv(0)[exponent_bits:]) for _ in range(key_count)]
-    mantissa = Signal(intbv(0)[PREDICTED_MANTISSA_BITS:])
-    shift, late_shift = [Signal(intbv(0, min=0, max=base + (1 << FACTOR_SHIFT_BITS))) for _ in range(2)]
+    unused = Signal(intbv(0)[PREDICTED_MANTISSA_BITS - 1 :])
+    shift, query_shift, late_query_shift = [
+        Signal(intbv(0, min=0, max=base + (1 << FACTOR_SHIFT_BITS))) for _ in range(3)
+    ]
     visible = Signal(intbv(0)[key_count:])
 
     selectors = [
-        _select(clk, [results.dots[query * key_count + key] for query in queries], scoring.select, dots[key])
+        only(clk, scoring.others, [results.dots[query * key_count + key] for query in queries], dots[key])
         for key in range(key_count)
     ]
-    selectors.append(
-        _select(clk, [results.query_exponents[query] for query in queries], scoring.select, query_exponent)
-    )
-    selectors += [delayed(clk, results.key_exponents[key], key_exponents[key], 1) for key in range(key_count)]
+    selectors += [
+        only(clk, scoring.others, [results.query_exponents[query] for query in queries], query_exponents),
+        either(query_exponents, query_exponent),
+    ]
+    selectors += [delayed(clk, results.key_exponents[key], key_exponents[key], 3) for key in range(key_count)]
+    lower = (1 << (PREDICTED_MANTISSA_BITS - 1)) - 1
 
     @always(clk.posedge)
     def factor():
-        mantissa.next = scoring.mantissa
+        unused.next = lower ^ (scoring.mantissa & lower)
         shift.next = scoring.shift + base
-        late_shift.next = shift
+        query_shift.next = shift - query_exponent
+        late_query_shift.next = query_shift
 
     masks = _visible_keys(clk, scoring, visible, lane, lane_count, key_count)
     keys = [
         key_scaler(
-            clk, dots[key], query_exponent, key_exponents[key], mantissa, late_shift, visible(key), scores[key], lead
+            clk, dots[key], unused, key_exponents[key], late_query_shift, visible(key), scores[key], lead
         )
         for key in range(key_count)
     ]

@@ -47,8 +47,8 @@ def test_scores_are_golden(engine, bits):
     base = shift_base(config) + lead - 1
     clk = Signal(False)
     dot = Signal(intbv(0)[config.predicted_dot_bits :])
-    query_exponent, key_exponent = Signal(intbv(0)[3:]), Signal(intbv(0)[3:])
-    mantissa, visible = Signal(intbv(8)[4:]), Signal(False)
+    key_exponent = Signal(intbv(0)[3:])
+    unused, visible = Signal(intbv(0)[3:]), Signal(False)  # bits of the mantissa
     shift = Signal(intbv(base, min=0, max=base + (1 << FACTOR_SHIFT_BITS)))
     score = Signal(intbv(0, min=LOWEST, max=-LOWEST))
     sent, received = list(cases(config, 1500)), []
@@ -59,9 +59,10 @@ def test_scores_are_golden(engine, bits):
             if number < len(sent):
                 one = sent[number]
                 dot.next = one[0] % (1 << config.predicted_dot_bits)
-                query_exponent.next, key_exponent.next, mantissa.next = one[1:4]
-            if 0 <= number - 1 < len(sent):  # the shift belongs to the next stage
-                shift.next = base + sent[number - 1][4]
+                unused.next = 15 - one[3]
+            if 0 <= number - 2 < len(sent):  # these belong to the stage after the next
+                key_exponent.next = sent[number - 2][2]
+                shift.next = base + sent[number - 2][4] - sent[number - 2][1]
             if 0 <= number - CYCLES + 1 < len(sent):  # and this to the last one
                 visible.next = sent[number - CYCLES + 1][5]
             yield clk.posedge
@@ -69,7 +70,7 @@ def test_scores_are_golden(engine, bits):
             if number >= CYCLES - 1:
                 received.append(int(score))
 
-    ports = (clk, dot, query_exponent, key_exponent, mantissa, shift, visible, score)
+    ports = (clk, [dot], unused, key_exponent, shift, visible, score)
     scaler = make(engine, key_scaler, *ports, lead=lead)
     run(clk, None, [scaler, drive], until=lambda: len(received) >= len(sent))
     wanted = [expected(*one, config) for one in sent]
