@@ -44,7 +44,13 @@ select -assert-none {*}$latches
 
 # Loops show while there are gates, and only where the hierarchy doesn't hide them. (Cells that a family makes of adders
 # have no model yet, so what they drive seems to have no driver: that is checked at the end.)
-run map_ffram:map_luts
+run map_ffram:map_ffs
+if {[string match "synth_ecp5*" $command]} {
+    # Flip-flops of a slice share clock enable and reset: those that few have in common keep slices from filling up.
+    dfflegalize -cell \$_DFF_?_ 01 -cell \$_DFF_?P?_ r -cell \$_SDFF_?P?_ r -cell \$_DFFE_??_ 01 \
+        -cell \$_DFFE_?P??_ r -cell \$_SDFFE_?P??_ r -mince 16 -minsrst 16
+}
+run map_ffs:map_luts
 design -push-copy
 flatten
 tee -q -o check.txt check

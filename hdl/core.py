@@ -1,6 +1,6 @@
 """The core: from the stream of K, V and Q rows to the stream of O rows. docs/architecture.md has the picture."""
 
-from myhdl import Signal, always, intbv
+from myhdl import Signal, always, always_comb, intbv
 
 from golden.config import Config, clog2
 from hdl.banked.attention import banked_attention
@@ -8,6 +8,7 @@ from hdl.banked.keys import KeyWrites
 from hdl.banked.query_ring import QueryRingWrites
 from hdl.comparator import bits_stream, chunks_stream, comparator, results_stream
 from hdl.counters import Events
+from hdl.delay import reset_copy
 from hdl.group_starts import GroupStarts
 from hdl.hierarchy import module
 from hdl.loader import loader
@@ -51,7 +52,10 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
         attention, keys, queries = tiled_attention, ColumnWrites(config), QueryWrites(config)
 
     softmax_lanes = range(config.softmax_lanes)
-    core_reset, reset_left = Signal(True), Signal(intbv(0, min=0, max=RESET_CYCLES))
+    restart, reset_left = Signal(True), Signal(intbv(0, min=0, max=RESET_CYCLES))
+    load_reset, quantize_reset, predict_reset, compare_reset, attend_reset, output_reset = resets = [
+        Signal(True) for _ in range(6)
+    ]
     status, events = CoreStatus(), Events(config)
     descriptor, rows, levels, head = (
         descriptor_stream(config), rows_stream(config), levels_stream(config), head_stream(config),
@@ -68,33 +72,38 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
 
     # Pipelines between blocks have no reset of their own: they run empty while the state that they would reach is held.
     @always(clk.posedge)
-    def restart():
+    def cycles_of_reset():
         if reset or status.soft_reset:
             reset_left.next = RESET_CYCLES - 1
         elif reset_left != 0:
             reset_left.next = reset_left - 1
-        core_reset.next = reset or status.soft_reset or reset_left != 0
+
+    @always_comb
+    def any_reset():
+        restart.next = reset or status.soft_reset or reset_left != 0
+
+    copies = [reset_copy(clk, restart, copy) for copy in resets]
 
     control = registers(clk, reset, s_axil, descriptor, status, events, config)
     load = loader(
-        clk, core_reset, s_axis, descriptor, rows, head, keys, queries, values, value_sums, queries_done, head_done,
+        clk, load_reset, s_axis, descriptor, rows, head, keys, queries, values, value_sums, queries_done, head_done,
         head_done_key_set, poison_valid, poison_tag, status, config,
     )  # fmt: skip
-    quantize = quantizer(clk, core_reset, rows, levels, config)
-    predict = predictor(clk, core_reset, head, levels, chunks, starts, config)
+    quantize = quantizer(clk, quantize_reset, rows, levels, config)
+    predict = predictor(clk, predict_reset, head, levels, chunks, starts, config)
     compare = [
-        comparator(clk, core_reset, chunks[lane], bits[lane], results[lane], kept_counts[lane], config)
+        comparator(clk, compare_reset, chunks[lane], bits[lane], results[lane], kept_counts[lane], config)
         for lane in softmax_lanes
     ]
     attend = attention(
-        clk, core_reset, keys, queries, values, value_sums, starts, bits, results, rows_out, queries_done, round_tick, activity,
+        clk, attend_reset, keys, queries, values, value_sums, starts, bits, results, rows_out, queries_done, round_tick, activity,
         config,
     )  # fmt: skip
     put_out = output(
-        clk, core_reset, rows_out, m_axis, poison_valid, poison_tag, head_done, head_done_key_set, stall_out, config
+        clk, output_reset, rows_out, m_axis, poison_valid, poison_tag, head_done, head_done_key_set, stall_out, config
     )  # fmt: skip
     count = event_counts(clk, status, s_axis, round_tick, activity, kept_counts, head_done, stall_out, events, config)
-    return control, load, quantize, predict, compare, attend, put_out, restart, count
+    return control, load, quantize, predict, compare, attend, put_out, cycles_of_reset, any_reset, copies, count
 
 
 @module

@@ -2,12 +2,25 @@
 
 from myhdl import Signal, always, block, intbv
 
+from hdl.hierarchy import module
+
 
 @block
 def register(clk, source, target):
     @always(clk.posedge)
     def step():
         target.next = source
+
+    return step
+
+
+@module
+def reset_copy(clk, reset, copy):
+    """A block's own copy of the reset, one cycle later: a module, or synthesis would make one register of all copies."""
+
+    @always(clk.posedge)
+    def step():
+        copy.next = reset
 
     return step
 

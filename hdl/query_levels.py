@@ -134,7 +134,10 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
                 beat.next = beat + 1
             else:
                 beat.next = 0
-                set_number.next = (set_number + 1) % (1 << len(set_number))
+                if set_number != sets - 1:
+                    set_number.next = set_number + 1
+                else:
+                    set_number.next = 0
 
     @always_comb
     def address():

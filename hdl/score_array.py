@@ -238,6 +238,21 @@ def _captured(clk, capture, source, target, cycles):
 
 
 @module
+def cell_control(clk, summing, capturing, clear, capture):
+    """``clear`` and ``capture`` of the cells of one query: registers of their own, as few nets drive that many cells well.
+
+    ``summing``, ``capturing``: in the cycle before, operands count, a chunk's last sum is there.
+    """
+
+    @always(clk.posedge)
+    def strobes():
+        capture.next = capturing
+        clear.next = capturing or not summing
+
+    return strobes
+
+
+@module
 def score_array(clk, reset, operands, enable, last, group_last, results, config):
     """Multiplies and sums ``operands`` (hdl.levels.Operands) into ``results`` (Dots).
 
@@ -245,20 +260,14 @@ def score_array(clk, reset, operands, enable, last, group_last, results, config)
     chunk can start in the next cycle. ``results`` are there ``cell_cycles`` later.
     """
     key_count = config.predict_keys
+    queries = range(config.predict_queries)
     wait = cell_cycles(config) - 1
-    summed = Signal(False)
-    capture = Signal(False)
-    last_group = Signal(False)
-    clear = Signal(False)
-    enabled_last = Signal(False)
+    summing, capturing, capture, last_group, enabled_last = (Signal(False) for _ in range(5))
+    clears, captures = ([Signal(False) for _ in queries] for _ in range(2))
 
     @always_comb
     def complete():
         enabled_last.next = enable and last
-
-    @always_comb
-    def restart():
-        clear.next = capture or not summed
 
     @always(clk.posedge)
     def announce():
@@ -267,20 +276,22 @@ def score_array(clk, reset, operands, enable, last, group_last, results, config)
             results.group_last.next = last_group
 
     flags = [
-        delayed(clk, enable, summed, wait, reset),
-        delayed(clk, enabled_last, capture, wait, reset),
+        delayed(clk, enable, summing, wait - 1, reset),
+        delayed(clk, enabled_last, capturing, wait - 1, reset),
+        delayed(clk, capturing, capture, 1),
         delayed(clk, group_last, last_group, wait),
+        [cell_control(clk, summing, capturing, clears[query], captures[query]) for query in queries],
     ]
     cells = [
         score_cell(
-            clk, operands.query_levels[query], operands.key_levels[key], clear, capture,
+            clk, operands.query_levels[query], operands.key_levels[key], clears[query], captures[query],
             results.dots[query * key_count + key], config,
         )
-        for query in range(config.predict_queries)
+        for query in queries
         for key in range(key_count)
     ]  # fmt: skip
     exponents = [
         _captured(clk, capture, operands.query_exponents[i], results.query_exponents[i], wait)
-        for i in range(config.predict_queries)
+        for i in queries
     ] + [_captured(clk, capture, operands.key_exponents[i], results.key_exponents[i], wait) for i in range(key_count)]
-    return complete, restart, announce, flags, cells, exponents
+    return complete, announce, flags, cells, exponents

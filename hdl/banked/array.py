@@ -6,6 +6,7 @@ from golden.config import clog2
 from hdl.banked.cluster import cluster
 from hdl.banked.interfaces import KeyPort, word_bits
 from hdl.banked.keys import keys, scores_in_even_phases
+from hdl.delay import reset_copy
 from hdl.hierarchy import module
 
 
@@ -46,6 +47,9 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, roun
     scores_in_even = sum(scores_in_even_phases(c, config) << c for c in clusters)
     scores_before = Signal(intbv(0, min=0, max=lane_slots + 1))
 
+    resets = [Signal(True) for _ in clusters]
+    copies = [reset_copy(clk, reset, copy) for copy in resets]
+
     @always(clk.posedge)
     def phase_counter():
         if reset:
@@ -61,7 +65,7 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, roun
     memories = keys(clk, key_writes, odd_phase, ports, config)
     array = [
         cluster(
-            clk, reset, score_phases[scores_in_even_phases(c, config)], word, queries[c], rows[c], words[c], ports[c],
+            clk, resets[c], score_phases[scores_in_even_phases(c, config)], word, queries[c], rows[c], words[c], ports[c],
             sums[c], rooms[c], busy_lanes[c], config,
         )
         for c in clusters
@@ -97,4 +101,4 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, roun
             if round_end and occupied:
                 activity.idle_slots.next = lane_slots - scores_before - scoring
 
-    return phase_counter, phases, memories, array, rounds, done_by_lanes
+    return copies, phase_counter, phases, memories, array, rounds, done_by_lanes

@@ -8,6 +8,7 @@ from hdl.banked.dispatcher import dispatcher
 from hdl.banked.interfaces import queries_stream, row_stream, sums_stream, words_stream
 from hdl.banked.normalizer import banked_normalizer
 from hdl.banked.records import RecordsRead
+from hdl.delay import reset_copy
 from hdl.hierarchy import module
 
 
@@ -28,12 +29,14 @@ def banked_attention(
     )  # fmt: skip
     rooms = [Signal(intbv(0, min=0, max=config.slots + 1)) for _ in range(config.rows)]
     records, entry_freed = RecordsRead(config), Signal(False)
+    ring_reset, dispatch_reset, array_reset, normalize_reset = resets = [Signal(True) for _ in range(4)]
     return (
-        bitmap_ring(clk, reset, starts, bits, results, heads, compared, bitmap_words, queries_done, config),
+        [reset_copy(clk, reset, copy) for copy in resets],
+        bitmap_ring(clk, ring_reset, starts, bits, results, heads, compared, bitmap_words, queries_done, config),
         dispatcher(
-            clk, reset, queries, heads, compared, bitmap_words, rooms, headers, rows, words, entry_freed, records,
+            clk, dispatch_reset, queries, heads, compared, bitmap_words, rooms, headers, rows, words, entry_freed, records,
             queries_done, config,
         ),
-        banked_array(clk, reset, keys, headers, rows, words, sums, rooms, round_tick, activity, config),
-        banked_normalizer(clk, reset, sums, records, values, value_sums, rows_out, entry_freed, config),
+        banked_array(clk, array_reset, keys, headers, rows, words, sums, rooms, round_tick, activity, config),
+        banked_normalizer(clk, normalize_reset, sums, records, values, value_sums, rows_out, entry_freed, config),
     )  # fmt: skip
