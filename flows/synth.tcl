@@ -43,13 +43,13 @@ select -assert-none {*}$dissolved
 select -assert-none {*}$latches
 
 # Loops show while there are gates, and only where the hierarchy doesn't hide them. Xilinx targets keep it, as the paper's
-# array would take gigabytes without: there, loops through several modules are left to Verilator's lint. (Cells that a family makes of adders
-# have no model yet, so what they drive seems to have no driver: that is checked at the end.)
+# array would take gigabytes without: there, loops through several modules are left to Verilator's lint. (Cells that a
+# family makes of adders have no model yet, so what they drive seems to have no driver: that is checked at the end.)
 run map_ffram:map_ffs
 if {[string match "synth_ecp5*" $command]} {
     # Flip-flops of a slice share clock enable and reset: those that few have in common keep slices from filling up.
     dfflegalize -cell \$_DFF_?_ 01 -cell \$_DFF_?P?_ r -cell \$_SDFF_?P?_ r -cell \$_DFFE_??_ 01 \
-        -cell \$_DFFE_?P??_ r -cell \$_SDFFE_?P??_ r -mince 16 -minsrst 16
+        -cell \$_DFFE_?P??_ r -cell \$_SDFFE_?P??_ r -mince 5 -minsrst 5
 }
 run map_ffs:map_luts
 design -push-copy
