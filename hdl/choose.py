@@ -2,6 +2,8 @@
 
 from myhdl import Signal, always_comb, block, concat, intbv
 
+from hdl.wires import wire
+
 
 @block
 def _either(low, high, select, chosen):
@@ -13,15 +15,6 @@ def _either(low, high, select, chosen):
             chosen.next = low
 
     return multiplexer
-
-
-@block
-def _copy(item, copied):
-    @always_comb
-    def wire():
-        copied.next = item
-
-    return wire
 
 
 @block
@@ -37,7 +30,7 @@ def choose(items, index, chosen):
             _either(items[2 * i], items[2 * i + 1], index(bit), signal) for i, signal in enumerate(chosen_here)
         ]
         items, bit = chosen_here, bit + 1
-    return parts, _copy(items[0], chosen)
+    return parts, wire(items[0], chosen)
 
 
 @block
@@ -66,4 +59,4 @@ def rotate(word, amount, rotated, places):
         turned = Signal(intbv(0)[width:])
         parts.append(_rotate_by(word, amount(level), turned, distance << level))
         word = turned
-    return parts, _copy(word, rotated)
+    return parts, wire(word, rotated)

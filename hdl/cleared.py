@@ -22,6 +22,20 @@ def cleared_unless(clk, clear, word, held):
 
 
 @block
+def number_unless(clk, clear, bits, held):
+    """The same for a signed register; ``bits``: two's complement."""
+
+    @always(clk.posedge)
+    def hold():
+        if clear:
+            held.next = 0
+        else:
+            held.next = bits.signed()
+
+    return hold
+
+
+@block
 def only(clk, clears, words, held):
     """Registers for all of the ``words``, of which those stay 0 whose bit of ``clears`` is set."""
     return [cleared_unless(clk, clears(i), word, held[i]) for i, word in enumerate(words)]

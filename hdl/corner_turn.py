@@ -24,6 +24,7 @@ from hdl.fifo import pack, unpack, word_width
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 from hdl.stream import Bits, Flag, Stream
+from hdl.wires import wire
 
 
 def key_beats_stream(config):
@@ -48,15 +49,6 @@ def choose(clk, turned, byte_here, byte_there, byte):
             byte.next = byte_here
 
     return chosen
-
-
-@block
-def wire(inp, out):
-    @always_comb
-    def same():
-        out.next = inp
-
-    return same
 
 
 @module

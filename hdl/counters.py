@@ -10,6 +10,7 @@ from golden.config import clog2
 from golden.registers import COUNTER_HIGH_BITS, REGISTER_MAP, WORD_BITS, counter_steps
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
+from hdl.wires import wire
 
 
 class Events:
@@ -59,15 +60,6 @@ def accumulator(clk, reset, step, clear, enable, taken, total):
 
 
 @block
-def copy(source, target):
-    @always_comb
-    def drive():
-        target.next = source
-
-    return drive
-
-
-@block
 def is_number(index, number, flag):
     @always_comb
     def compare():
@@ -102,7 +94,7 @@ def counters(clk, reset, events, read, clear, enable, config, low_bits=WORD_BITS
         step = getattr(events, counter.lower())
         parts.append(is_number(index, number, taken))
         parts.append(accumulator(clk, reset, step, clear, enable, taken, total))
-        parts.append(copy(total, accumulated[number]))
+        parts.append(wire(total, accumulated[number]))
 
     # The memories have no reset: the first sweep after a clear takes every old value as 0.
     to_clear = Signal(intbv(count)[clog2(count + 1) :])

@@ -3,6 +3,7 @@
 from myhdl import Signal, always, block, intbv
 
 from hdl.hierarchy import module
+from hdl.wires import wire
 
 
 @block
@@ -45,7 +46,9 @@ def _like(signal):
 
 @block
 def delayed(clk, source, target, cycles, reset=None):
-    """``target`` is ``source`` of ``cycles`` (at least 1) cycles ago; with ``reset`` all registers in between clear."""
+    """``target`` is ``source`` of ``cycles`` (perhaps no) cycles ago; with ``reset`` all registers in between clear."""
+    if cycles == 0:
+        return wire(source, target)
     stages = [source] + [_like(target) for _ in range(cycles - 1)] + [target]
     if reset is None:
         return [register(clk, stages[i], stages[i + 1]) for i in range(cycles)]

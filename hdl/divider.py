@@ -11,6 +11,7 @@ and that is a quotient of ``divider`` for ``dividend = weight << (width - quotie
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 
 from golden.config import clog2
+from hdl.delay import register
 from hdl.hierarchy import module
 
 DIGITS = 2  # quotient bits that one step of the divider finds: radix 4
@@ -138,15 +139,6 @@ def _shift_level(value, shifted, moved, amount):
     return shift
 
 
-@block
-def _register(clk, inp, out):
-    @always(clk.posedge)
-    def register():
-        out.next = inp
-
-    return register
-
-
 @module
 def normalize(clk, value, normalized, position):
     """Shift the leading one of an unsigned ``value`` to the top: normalized = value * 2^(width - 1 - position).
@@ -169,7 +161,7 @@ def normalize(clk, value, normalized, position):
         if (level + 1) % LEVELS == 0 or level + 1 == levels:
             combinational = [shifted, *moves]
             shifted, moves = Signal(intbv(0)[width:]), [Signal(False) for _ in moves]
-            parts += [_register(clk, *pair) for pair in zip(combinational, [shifted, *moves], strict=True)]
+            parts += [register(clk, *pair) for pair in zip(combinational, [shifted, *moves], strict=True)]
     places = ConcatSignal(*moves)
 
     @always_comb

@@ -7,6 +7,7 @@ from golden.config import clog2
 from hdl.choose import choose, rotate
 from hdl.hierarchy import module
 from hdl.memory import ram
+from hdl.wires import wire
 
 HALVES = 2  # groups that the buffer holds
 
@@ -18,15 +19,6 @@ class RecordsRead:
         self.address = Signal(intbv(0)[2 + max(1, clog2(config.slots)) :])  # {block mod 4, slot}
         self.visible = [Signal(intbv(0)[config.key_count_bits :]) for _ in range(config.rows)]
         self.kept = [Signal(intbv(0)[17:]) for _ in range(config.rows)]
-
-
-@block
-def _copy(source, target):
-    @always_comb
-    def wire():
-        target.next = source
-
-    return wire
 
 
 @block
@@ -99,7 +91,7 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
         sums.row_group.next = row_group
         records.address.next = (number << slot_bits) | slot
 
-    copies = [_copy(getattr(drains, name), getattr(work, name)) for name in drains.fields]
+    copies = [wire(getattr(drains, name), getattr(work, name)) for name in drains.fields]
 
     @always(clk.posedge)
     def control():
@@ -211,7 +203,7 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
 
     operands = []
     for lane in range(lanes):
-        operands.append(_copy(sums.denominators[lane], getattr(group, f"denominator_{lane}")))
+        operands.append(wire(sums.denominators[lane], getattr(group, f"denominator_{lane}")))
         for name, column in (("visible", records.visible), ("kept", records.kept)):
             operands.append(choose(column[lane::lanes], row_group, getattr(group, f"{name}_{lane}")))
 

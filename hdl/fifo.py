@@ -6,24 +6,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
-
-
-@block
-def _copy_unsigned(source, target):
-    @always_comb
-    def copy():
-        target.next = source
-
-    return copy
-
-
-@block
-def _copy_signed(source, target):
-    @always_comb
-    def copy():
-        target.next = source.signed()
-
-    return copy
+from hdl.wires import number_of, wire
 
 
 def word_width(stream):
@@ -46,7 +29,7 @@ def unpack(word, stream):
     for name, kind in stream.fields.items():
         bottom = top - kind.width
         part = word(bottom) if stream.__dict__[name]._type is bool else word(top, bottom)
-        copy = _copy_signed if kind.signed else _copy_unsigned
+        copy = number_of if kind.signed else wire
         copies.append(copy(part, getattr(stream, name)))
         top = bottom
     return copies

@@ -16,6 +16,7 @@ from hdl.hierarchy import module
 from hdl.stream import Bits, Flag, Signed, Stream
 from hdl.visible_sum import VISIBLE_SUM_CYCLES, VisibleStep, visible_sum
 from hdl.weighted_sum import WEIGHTED_SUM_CYCLES, weighted_sum
+from hdl.wires import bits_of, number_of
 
 TAG_BITS = 4
 NUMERATOR_CYCLES = 3  # from the address at ``NumeratorsRead`` to its data
@@ -72,24 +73,6 @@ def _hold(clk, enable, value, held):
             held.next = value
 
     return register
-
-
-@block
-def _signed(word, number):
-    @always_comb
-    def copy():
-        number.next = word.signed()
-
-    return copy
-
-
-@block
-def _bits(number, word):
-    @always_comb
-    def copy():
-        word.next = number[len(word) :]
-
-    return copy
 
 
 @module
@@ -384,14 +367,14 @@ def normalizer(
         numerator_word = numerators.data(config.numerator_bits * (lane + 1), config.numerator_bits * lane)
         sum_word = visible_sums(config.value_sum_bits * (lane + 1), config.value_sum_bits * lane)
         pieces += [
-            _signed(numerator_word, numerator),
-            _signed(sum_word, value_sum),
+            number_of(numerator_word, numerator),
+            number_of(sum_word, value_sum),
             align_numerator(clk, numerator, numerator_distance, aligned_numerator,
                   lowest=MIN_DENOMINATOR_POSITION, highest=max_denominator_position),
             align_up(clk, value_sum, sum_distance, aligned_sum) if sums_go_up else
             align(clk, value_sum, sum_distance, aligned_sum, lowest=0, highest=max_visible_position),
             weighted_sum(clk, aligned_numerator, kept_operand, aligned_sum, dropped_operand, element),
-            _bits(element, element_word),
+            bits_of(element, element_word),
         ]  # fmt: skip
         element_words.append(element_word)
 

@@ -97,7 +97,7 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
 
     @always_comb
     def pop():
-        waiting.ready.next = fetching and position == steps - 1 and beat == beats - 1 and set_number == sets - 1
+        waiting.ready.next = fetch_last
 
     @always(clk.posedge)
     def control():

@@ -275,14 +275,9 @@ def score_array(clk, reset, operands, enable, last, group_last, results, config)
         if capture:
             results.group_last.next = last_group
 
-    if wait > 1:
-        strobes = [
-            delayed(clk, enable, summing, wait - 1, reset),
-            delayed(clk, enabled_last, capturing, wait - 1, reset),
-        ]
-    else:
-        summing, capturing, strobes = enable, enabled_last, []
     flags = [
+        delayed(clk, enable, summing, wait - 1, reset),
+        delayed(clk, enabled_last, capturing, wait - 1, reset),
         delayed(clk, capturing, capture, 1),
         delayed(clk, group_last, last_group, wait),
         [cell_control(clk, summing, capturing, clears[query], captures[query]) for query in queries],
@@ -299,4 +294,4 @@ def score_array(clk, reset, operands, enable, last, group_last, results, config)
         _captured(clk, capture, operands.query_exponents[i], results.query_exponents[i], wait)
         for i in queries
     ] + [_captured(clk, capture, operands.key_exponents[i], results.key_exponents[i], wait) for i in range(key_count)]
-    return complete, announce, strobes, flags, cells, exponents
+    return complete, announce, flags, cells, exponents

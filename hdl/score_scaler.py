@@ -4,7 +4,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
 
 from golden.config import FACTOR_SHIFT_BITS, PREDICTED_BITS, PREDICTED_MANTISSA_BITS, clog2
 from golden.predictor import shift_base
-from hdl.cleared import cleared_unless, either, only
+from hdl.cleared import cleared_unless, either, number_unless, only
 from hdl.delay import delayed
 from hdl.hierarchy import module
 
@@ -46,18 +46,6 @@ def signed_signal(bits):
 
 
 @block
-def _multiple(clk, unused, dot, multiple):
-    @always(clk.posedge)
-    def gate():
-        if unused:
-            multiple.next = 0
-        else:
-            multiple.next = dot.signed()
-
-    return gate
-
-
-@block
 def _product(clk, dot, unused, product):
     """dot * mantissa in look-up tables, three cycles; ``unused``: the lower three bits of the mantissa (8 ... 15),
     inverted, constant for the first."""
@@ -66,7 +54,7 @@ def _product(clk, dot, unused, product):
     high, low = signed_signal(dot_bits + 2), signed_signal(dot_bits + 2)
     fours, rest = signed_signal(len(product) - 2), Signal(intbv(0)[2:])
     word = ConcatSignal(fours, rest)
-    gates = [_multiple(clk, unused(i), dot, multiples[i]) for i in range(3)]
+    gates = [number_unless(clk, unused(i), dot, multiples[i]) for i in range(3)]
 
     @always(clk.posedge)
     def multiply():

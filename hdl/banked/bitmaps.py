@@ -6,11 +6,12 @@ from golden.config import FACTOR_SHIFT_BITS, KEPT_FRACTION, LENGTH_BITS, MANTISS
 from hdl.banked.interfaces import address_bits
 from hdl.banked.query_ring import group_bits, index_bits
 from hdl.banked.records import TAG_BITS
-from hdl.delay import delayed
+from hdl.delay import delayed, register
 from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.memory import ram
 from hdl.stream import Bits, Flag, Stream
+from hdl.wires import wire
 
 PENDING = 16  # queries of a softmax lane between their last bits and their result
 ORDERED = 4  # queries between the ring and the dispatcher
@@ -84,15 +85,6 @@ def bitmap_read(config: Config) -> LaneRead:
 def record_read(config: Config) -> LaneRead:
     """`address` {group, place}, `data` {words, kept}."""
     return LaneRead(group_bits(config) + place_bits(config), config.max_tiles + KEPT_FRACTION + 1)
-
-
-@block
-def _register(clk, source, target):
-    @always(clk.posedge)
-    def step():
-        target.next = source
-
-    return step
 
 
 @module
@@ -209,8 +201,8 @@ def bitmap_lane(clk, reset, groups, bits, results, bitmap, record, arrived, conf
     memories = [
         ram(clk, write_word, word_address, word, bitmap.address, word_read, depth=1 << len(word_address)),
         ram(clk, write_record, record_address, record_data, record.address, record_read_, depth=1 << len(record_address)),
-        _register(clk, word_read, bitmap.data),
-        _register(clk, record_read_, record.data),
+        register(clk, word_read, bitmap.data),
+        register(clk, record_read_, record.data),
     ]  # fmt: skip
     return (
         group_queue, pending_queue, handshakes, position, words_with_keys, query_end, places, words, word_write,
@@ -287,7 +279,7 @@ def head_fields(clk, bits, heads):
     def valid():
         heads.valid.next = bits.valid and bits.ready and bits.last and bits.query == 0
 
-    return valid, [_register(clk, source, target) for source, target in pairs]
+    return valid, [register(clk, source, target) for source, target in pairs]
 
 
 @block
@@ -392,7 +384,7 @@ def query_order(clk, reset, order, arrived, records, compared, config):
     in_step = [
         delayed(clk, found.valid, at_record.valid, 2, reset=reset),
         [delayed(clk, getattr(found, name), getattr(at_record, name), 2) for name in fields],
-        [_same(getattr(at_record, name), getattr(ordered, name)) for name in ("valid", *fields)],
+        [wire(getattr(at_record, name), getattr(ordered, name)) for name in ("valid", *fields)],
     ]
 
     @always_comb
@@ -406,15 +398,6 @@ def query_order(clk, reset, order, arrived, records, compared, config):
 
     buffer = fifo(clk, reset, ordered, compared, depth=ORDERED)
     return arrivals, next_query, take, record_addresses, places, level, in_step, record_of_lane, record, buffer
-
-
-@block
-def _same(source, target):
-    @always_comb
-    def wire():
-        target.next = source
-
-    return wire
 
 
 @module

@@ -11,6 +11,7 @@ from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.memory import ram
 from hdl.stream import Bits, Stream
+from hdl.wires import wire
 
 BEATS_UNDERWAY = 16  # beats of rows between the ring and the clusters, at most
 ROW_CYCLES = 2  # from an address of the ring of rows to the beat
@@ -170,7 +171,7 @@ def entry_records(clk, reset, start, entry, compared, heads, records, config):
     for target in targets:
         width = len(target) if target._type is not bool else 1
         part = read(top - 1) if width == 1 else read(top, top - width)
-        copies.append(_same(part, target))
+        copies.append(wire(part, target))
         top -= width
     return memory, copies, _visible_keys(clk, reset, start, compared, heads, head_first, visible, next_visible, key_mask)
 
@@ -195,15 +196,6 @@ def _visible_keys(clk, reset, start, compared, heads, head_first, visible, next_
             head_first.next = compared.head_last
 
     return now, count
-
-
-@block
-def _same(source, target):
-    @always_comb
-    def wire():
-        target.next = source
-
-    return wire
 
 
 @module
@@ -500,7 +492,7 @@ def dispatcher(
         for c in range(clusters):
             valids[c].next = header_to[c]
 
-    fields = [_same(getattr(header, name), getattr(query, name)) for query in queries for name in header.fields]
+    fields = [wire(getattr(header, name), getattr(query, name)) for query in queries for name in header.fields]
     return (
         choice, entries, entry_memory, row_way, word_way, go, take, group_of_query, headers, to_clusters, fields
     )  # fmt: skip

@@ -1,31 +1,14 @@
 """Rows of sums out of a cluster: buffered, sent to the movers."""
 
-from myhdl import Signal, always, always_comb, block, intbv
+from myhdl import Signal, always, always_comb, intbv
 
 from hdl.banked.interfaces import entry_bits, row_sum_bits, side_by_side, word_bits
 from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed, Stream
+from hdl.wires import bits_of, wire
 
 BUFFERED_ROWS = 2
-
-
-@block
-def _extend(sum_, numerator):
-    @always_comb
-    def extend():
-        numerator.next = sum_
-
-    return extend
-
-
-@block
-def _bits_of(number, bits):
-    @always_comb
-    def raw():
-        bits.next = number[len(bits) :]
-
-    return raw
 
 
 @module
@@ -78,8 +61,8 @@ def drain(clk, reset, filled, new_sums, start, entry, denominator, has_room, sum
 
     numerators = [Signed(config.numerator_bits).signal() for _ in range(width)]
     raw = [Bits(config.numerator_bits).signal() for _ in range(width)]
-    extensions = [_extend(getattr(row_sums, name), number) for name, number in zip(names, numerators)]
-    raws = [_bits_of(number, bits) for number, bits in zip(numerators, raw)]
+    extensions = [wire(getattr(row_sums, name), number) for name, number in zip(names, numerators)]
+    raws = [bits_of(number, bits) for number, bits in zip(numerators, raw)]
     packed = side_by_side(raw)
 
     @always_comb

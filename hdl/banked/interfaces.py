@@ -112,12 +112,19 @@ class Record(KeyIndex):
         self.active = Signal(False)
 
 
-class ScoredKey:
-    """A query's key of which a score was made (not `active`: none). (Its key set is that of the slot.)"""
+class Event:
+    """Something happens to a query in a cycle in which it is `active`."""
 
     def __init__(self, config: Config):
         self.active = Signal(False)
         self.slot = Signal(intbv(0)[slot_bits(config) :])
+
+
+class ScoredKey(Event):
+    """A query's key of which a score was made (not `active`: none). (Its key set is that of the slot.)"""
+
+    def __init__(self, config: Config):
+        super().__init__(config)
         self.key = Signal(intbv(0)[key_address_bits(config) :])
 
 
@@ -128,14 +135,6 @@ class ScoreRecord(ScoredKey):
         super().__init__(config)
         self.lane = Signal(intbv(0)[address_bits(config.lanes) :])
         self.score = Signed(config.score_bits).signal()
-
-
-class Event:
-    """Something happens to a query in a cycle in which it is `active`."""
-
-    def __init__(self, config: Config):
-        self.active = Signal(False)
-        self.slot = Signal(intbv(0)[slot_bits(config) :])
 
 
 class RowWrite:

@@ -5,6 +5,7 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 from golden.config import OPERAND_BITS, Config
 from hdl.banked.interfaces import key_address_bits, word_bits
 from hdl.banked.timing import KEY_CYCLES
+from hdl.cleared import cleared_unless
 from hdl.hierarchy import module
 from hdl.memory import dual_port_ram
 
@@ -75,26 +76,12 @@ def _written_port(enable, write_address, read_address, address):
 
 
 @block
-def _word_unless(clk, clear, word, held):
-    """The register behind a block RAM. It is cleared rather than followed by a multiplexer, which would cost more."""
-
-    @always(clk.posedge)
-    def hold():
-        if clear:
-            held.next = 0
-        else:
-            held.next = word
-
-    return hold
-
-
-@block
 def _operand(clk, port, odd_phase, scores_in_odd, words):
     """Chooses one of the block RAMs' `words` [{key set, value}] for a cluster's lane."""
     scores = Signal(False)
     clears = [Signal(False) for _ in words]
     held = [Signal(intbv(0)[len(port.data) :]) for _ in words]
-    held_words = [_word_unless(clk, clear, word, copy) for clear, word, copy in zip(clears, words, held)]
+    held_words = [cleared_unless(clk, clear, word, copy) for clear, word, copy in zip(clears, words, held)]
 
     @always_comb
     def phase():

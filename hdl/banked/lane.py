@@ -8,6 +8,7 @@ from hdl.banked.index_queue import index_queue
 from hdl.banked.interfaces import SUM_SLOTS, Record, ScoredKey, product_bits, slot_bits, word_bits
 from hdl.banked.query_rows import query_memory
 from hdl.banked.timing import SELECT_STAGE, scan_is_late
+from hdl.cleared import number_unless
 from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.stream import Signed
@@ -18,7 +19,9 @@ QUERY_PLACE = MULTIPLIER_BITS - OPERAND_BITS
 
 
 @block
-def _multiplier(clk, control, query_low, query_high, probability_part, low_operand, clears, key_byte, score_term, products, config):
+def _multiplier(
+    clk, control, query_low, query_high, probability_part, low_operand, clears, key_byte, score_term, products, config
+):  # fmt: skip
     """Stages: selection of the operand (2), operands (3), product (4), of a value phase apart for the sum slots (5).
 
     Query and probability have places of their own in the operand, all but a few bits: clearing what isn't meant takes no
@@ -57,20 +60,8 @@ def _multiplier(clk, control, query_low, query_high, probability_part, low_opera
     def score():
         score_term.next = product >> QUERY_PLACE
 
-    apart = [_product_unless(clk, clear, low_part, one) for clear, one in zip(clears, products)]
+    apart = [number_unless(clk, clear, low_part, one) for clear, one in zip(clears, products)]
     return query_or_probability, query, whole_operand, multiply, score, apart
-
-
-@block
-def _product_unless(clk, clear, product, kept):
-    @always(clk.posedge)
-    def keep():
-        if clear:
-            kept.next = 0
-        else:
-            kept.next = product.signed()
-
-    return keep
 
 
 @module
@@ -287,8 +278,8 @@ def lane(
         key_byte = keys.data(high, low)
         multipliers.append(
             _multiplier(
-                clk, control, query_word(low + both, low), query_word(high, low + both), probability_part, low_operand, clears, key_byte, terms[m],
-                [products[i][m] for i in range(SUM_SLOTS)], config,
+                clk, control, query_word(low + both, low), query_word(high, low + both), probability_part, low_operand,
+                clears, key_byte, terms[m], [products[i][m] for i in range(SUM_SLOTS)], config,
             )
         )  # fmt: skip
 

@@ -11,6 +11,7 @@ from hdl.hierarchy import module
 from hdl.memory import distributed_ram, ram
 from hdl.scaler import SCALER_CYCLES, scaler
 from hdl.stream import Bits, Signed
+from hdl.wires import number_of
 
 
 @module
@@ -119,15 +120,6 @@ def maxima(clk, reset, scored, slot, maximum, release, config):
     )  # fmt: skip
 
 
-@block
-def _signed_part(bits, number):
-    @always_comb
-    def part():
-        number.next = bits.signed()
-
-    return part
-
-
 @module
 def score_memory(clk, reset, scored, choose, head, taken, config):
     """Scores that wait for their values: a queue of `lane_keys` for each lane, all in one block RAM.
@@ -207,7 +199,7 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
         head.slot.next = word[width:slot_bit]
         head.key.next = word[slot_bit:score_bits]
 
-    score = _signed_part(score_part, head.score)
+    score = number_of(score_part, head.score)
     return write_word, turn, memory, read_of_turn, increments, pointers, head_word, score
 
 

@@ -20,41 +20,9 @@ from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 from hdl.stream import Signed
+from hdl.wires import bits_of, number_of, wire
 
 REGISTERED_CYCLES = 4  # so long a delay is made of registers, a longer one of distributed memory
-
-
-@block
-def _copy(source, target):
-    @always_comb
-    def wire():
-        target.next = source
-
-    return wire
-
-
-@block
-def _later(clk, inp, out, cycles):
-    """`out` is `inp` of so many (perhaps no) cycles ago."""
-    return delayed(clk, inp, out, cycles) if cycles else _copy(inp, out)
-
-
-@block
-def _bits_of(number, bits):
-    @always_comb
-    def raw():
-        bits.next = number[len(bits) :]
-
-    return raw
-
-
-@block
-def _signed(bits, number):
-    @always_comb
-    def copy():
-        number.next = bits.signed()
-
-    return copy
 
 
 @block
@@ -69,8 +37,8 @@ def _phase_later(clk, totals, late, word, config):
     memory = distributed_ram(clk, always_on, word, raw_word, word, read, depth=config.slot_cycles)
     return (
         memory,
-        [_bits_of(total, part) for total, part in zip(totals, raw)],
-        [_signed(read((m + 1) * bits, m * bits), copy) for m, copy in enumerate(late)],
+        [bits_of(total, part) for total, part in zip(totals, raw)],
+        [number_of(read((m + 1) * bits, m * bits), copy) for m, copy in enumerate(late)],
     )
 
 
@@ -140,8 +108,8 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
             if lanes > 1:
                 pieces.append(adder_tree(clk, terms, added[slot][m]))
             else:
-                pieces.append(_copy(terms[0], added[slot][m]))
-            pieces.append(_later(clk, added[slot][m], totals[slot][m], padding))
+                pieces.append(wire(terms[0], added[slot][m]))
+            pieces.append(delayed(clk, added[slot][m], totals[slot][m], padding))
     late = [Signed(total_bits).signal() for _ in range(width)]
     pieces.append(_phase_later(clk, totals[1], late, control.total_word, config))
 

@@ -1,7 +1,7 @@
 """The paper's own array: operands that travel from row to row and from lane to lane, in place of a broadcast and an
 adder tree (docs/organisations.md; golden twin: golden/tiled.py, as the order of additions within a round changes nothing)."""
 
-from myhdl import Signal, always, always_comb, block, concat, intbv
+from myhdl import Signal, always, always_comb, concat, intbv
 
 from golden.config import clog2
 from hdl.delay import delayed
@@ -40,18 +40,9 @@ def skew(clk, columns, present, skewed):
                 gated[c].next = 0
 
     return zeros_between, [
-        delayed(clk, source, target, cycles) if cycles else _same(source, target)
+        delayed(clk, source, target, cycles)
         for cycles, (source, target) in enumerate(zip(gated, skewed))
     ]
-
-
-@block
-def _same(source, target):
-    @always_comb
-    def same():
-        target.next = source
-
-    return same
 
 
 @module

@@ -10,6 +10,7 @@ from hdl.tiled.columns import column_memories
 from hdl.tiled.control import Issue, block_sequence, round_sequence
 from hdl.tiled.interfaces import QueryWrites, RowControl, operand_signal, slot_bits
 from hdl.tiled.row import row
+from hdl.wires import wire
 
 
 @block
@@ -17,22 +18,13 @@ def of_row_group(group, values, value):
     """The value of the row that belongs to the group."""
 
     if len(values) == 1:
-        return _same(values[0], value)
+        return wire(values[0], value)
 
     @always_comb
     def choice():
         value.next = values[group]
 
     return choice
-
-
-@block
-def _same(source, target):
-    @always_comb
-    def same():
-        target.next = source
-
-    return same
 
 
 @module
