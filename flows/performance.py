@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tabulate import tabulate
 
+from flows import report
 from flows.engines import BUILD, ROOT
 from flows.heads import InputError
 from flows.run import SimulationError
@@ -65,37 +65,35 @@ def measure(folder: Path) -> None:
     if not todo:
         raise InputError(f"{folder}: has no minilm_l*_n*_float.npz; `make performance` captures them")
     for number, (config, layer, n, times, dims, path, transform) in enumerate(todo, 1):
-        report = report_path(config, layer, n, times, dims)
-        print(f"{number} of {len(todo)}: {report.stem}", flush=True)
-        if not report.exists() and not simulate(
-            path, CONFIGS[config], ENGINE, times / n, False, True, None, None, report, None, 0, 1, transform, dims
+        made = report_path(config, layer, n, times, dims)
+        print(f"{number} of {len(todo)}: {made.stem}", flush=True)
+        if not made.exists() and not simulate(
+            path, CONFIGS[config], ENGINE, times / n, False, True, None, None, made, None, 0, 1, transform, dims
         ):
-            report.unlink()
-            raise SimulationError(f"{report.stem} isn't bit-exact")
-    write_page(folder)
+            made.unlink()
+            raise SimulationError(f"{made.stem} isn't bit-exact")
+    write_page(todo)
 
 
 def pooled(reports: list[dict], multipliers: int) -> dict:
     """Figures of several runs together."""
+    heads = [one["heads"] for one in reports]
     cycles = sum(one["cycles"] for one in reports)
     pairs = sum(one["heads"] * one["n_q"] * one["n_k"] for one in reports)
     kept = sum(one["density"] * one["heads"] * one["n_q"] * one["n_k"] for one in reports)
-    work = 2 * reports[0]["d"] / (multipliers * cycles)
-    errors = ("error_vs_dense", "error_vs_masked", "error_vs_float_masked")
     return {
         "density": kept / pairs,
         "cycles": cycles,
-        "efficiency": kept * work,
-        "speedup_vs_dense": pairs * work,
-        **{name: np.average([one[name] for one in reports], weights=[one["heads"] for one in reports]) for name in errors},
+        **report.work_rates(kept, pairs, reports[0]["d"], multipliers, cycles),
+        **{name: np.average([one[name] for one in reports], weights=heads) for name in report.ERRORS},
     }
 
 
-def write_page(folder: Path) -> None:
-    """docs/performance.md, from the reports."""
+def write_page(measured: list[tuple]) -> None:
+    """docs/performance.md, from the reports of the ``cases``."""
     rows, ratios, cycles = [], [], {}
     for case in CASES:
-        found = [report_path(*one[:5]) for one in cases(folder) if (one[0], *one[2:5]) == case]
+        found = [report_path(*one[:5]) for one in measured if (one[0], *one[2:5]) == case]
         reports = [json.loads(path.read_text()) for path in found]
         config, n, times, dims = case
         figures = pooled(reports, CONFIGS[config].multipliers)
@@ -113,7 +111,7 @@ def write_page(folder: Path) -> None:
                 "n": case[1], "T · n": case[2], "r": case[3] or "d",
                 "cycles of `small_tiled` over cycles of `small`": f"{cycles[tiled] / cycles[case]:.2f}",
             })  # fmt: skip
-    layers = len({one[1] for one in cases(folder)})
-    tables = [tabulate(table, headers="keys", tablefmt="github", disable_numparse=True) for table in (rows, ratios)]
+    layers = len({one[1] for one in measured})
+    tables = [report.markdown_table(list(table[0]), [list(row.values()) for row in table]) for table in (rows, ratios)]
     PAGE.write_text(INTRODUCTION.format(layers=layers) + "\n\n".join(tables) + "\n")
     print(PAGE)

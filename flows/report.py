@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from tabulate import tabulate
 
 from flows.stimulus import ACTIVITY
 from golden.config import Config
 
-_ERRORS = ("error_vs_dense", "error_vs_masked", "error_vs_float_masked")
+ERRORS = ("error_vs_dense", "error_vs_masked", "error_vs_float_masked")
 
 
 def simulation(
@@ -40,6 +41,7 @@ def simulation(
         values = [distance[name] for distance in distances]
         return None if None in values else float(np.mean(values))
 
+    rates = work_rates(kept, pairs, d, lanes, cycles) if cycles else {"efficiency": None, "speedup_vs_dense": None}
     report = {
         "config": config.name,
         "engine": engine,
@@ -52,11 +54,10 @@ def simulation(
         "cycles": cycles,
         "rounds": rounds,
         "utilization": kept / (rounds * config.rows * config.lanes) if rounds else None,
-        "efficiency": kept * 2 * d / (lanes * cycles) if cycles else None,
-        "speedup_vs_dense": pairs * 2 * d / (lanes * cycles) if cycles else None,
+        **rates,
         "activity": {name.lower(): counters[name.lower()] for name in ACTIVITY} if counters else None,
         "bit_exact": bit_exact,
-        **{name: mean(name) for name in _ERRORS},
+        **{name: mean(name) for name in ERRORS},
         "wall_seconds": round(wall_seconds, 3),
     }
     report["per_head"] = [
@@ -64,6 +65,18 @@ def simulation(
         for result, distance in zip(results, distances)
     ]
     return report
+
+
+def work_rates(kept: float, pairs: int, d: int, multipliers: int, cycles: int) -> dict:
+    """Non-zeros, and all pairs of a query and a key, times 2d, over what the multipliers could do in that time."""
+    work = 2 * d / (multipliers * cycles)
+    return {"efficiency": kept * work, "speedup_vs_dense": pairs * work}
+
+
+def markdown_table(headers: list[str], rows: list[list[str]]) -> str:
+    """Markdown; the first column is text, the others are numbers."""
+    aligned = ("left", *("right" for _ in headers[1:]))
+    return tabulate(rows, headers, tablefmt="pipe", colalign=aligned, disable_numparse=True)
 
 
 def write_json(report: dict, path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from flows import synth, synth_report
 from flows.engines import ROOT
 from flows.heads import InputError
+from flows.report import markdown_table
+from flows.synth_report import count_text
 from golden.config import CONFIGS
 
 PAGE = ROOT / "docs" / "resource-use.md"
@@ -75,13 +77,7 @@ they had changed since.
 
 
 def _table(headers, rows):
-    """Markdown; the first column is text, the others are numbers."""
-    return ["| " + " | ".join(headers) + " |", "|---" + "|---:" * (len(headers) - 1) + "|",
-            *("| " + " | ".join(row) + " |" for row in rows), ""]  # fmt: skip
-
-
-def _count(value):
-    return f"{value:,.1f}".removesuffix(".0")
+    return [markdown_table(headers, rows), ""]
 
 
 def _clock(report):
@@ -93,10 +89,10 @@ def _clock(report):
 def _totals(syntheses):
     rows = []
     for one in syntheses:
-        parts = [f"{_count(one[name])} ({synth_report.percent(one['share'][name])})" for name in _HEADERS]
+        parts = [f"{count_text(one[name])} ({synth_report.percent(one['share'][name])})" for name in _HEADERS]
         command = f"`python -m flows synth --config {one['config']} --target {one['target']}`"
         sites = (one["placed"] or {}).get("TRELLIS_COMB") or (one["placed"] or {}).get("ICESTORM_LC")
-        placed = _count(sites) if sites else "-"
+        placed = count_text(sites) if sites else "-"
         rows.append([f"`{one['config']}` ({one['array']})", one["part"], *parts, placed, _clock(one), one.get("revision") or "-", command])
     headers = ["configuration", "part", *_HEADERS.values(), "LUT sites once packed", "fmax, MHz", "commit", "command"]
     return ["## Configurations", "", *_table(headers, rows)]
@@ -110,8 +106,8 @@ def _performance(syntheses, simulations):
             if figures:
                 rows.append([
                     f"`{one['config']}` on {one['part']}", f"{figures['n_q']} x {figures['n_k']} x {figures['d']}",
-                    f"{figures['density']:.3f}", _count(figures["cycles"] / figures["heads"]),
-                    _count(round(figures["heads_per_second"])), f"{figures['gops_effective']:.1f}",
+                    f"{figures['density']:.3f}", count_text(figures["cycles"] / figures["heads"]),
+                    count_text(round(figures["heads_per_second"])), f"{figures['gops_effective']:.1f}",
                     f"{figures['gops_dense']:.1f}",
                     f"{figures['gops_per_dsp']:.3f}" if figures["gops_per_dsp"] else "-",
                     f"{figures['gops_per_klut']:.3f}",
@@ -145,7 +141,7 @@ def _blocks(report, folder):
     for path, count, resources in synth_report.groups(report):
         name = "&nbsp;" * 4 * (len(path) - 1) + (path[-1] if path else "**core**") + (f" x {count}" if count > 1 else "")
         share = resources["lut"] / report["lut"] if report["lut"] else 0
-        rows.append([name, *(_count(resources[one]) for one in _HEADERS), synth_report.percent(share)])
+        rows.append([name, *(count_text(resources[one]) for one in _HEADERS), synth_report.percent(share)])
     return [
         f"## `{report['config']}` on {report['part']}, by block", "",
         f"![Area by block]({folder}/area-{report['config']}.png)", "",

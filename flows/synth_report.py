@@ -293,6 +293,11 @@ def groups(report: dict, depth: int = _PRINTED_DEPTH) -> list[tuple]:
     return below(()) if () in together else []
 
 
+def count_text(value: float) -> str:
+    """A number of resources, as reports print it (block RAMs may be halves)."""
+    return f"{value:,.1f}".removesuffix(".0")
+
+
 def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.0f} %"
 
@@ -306,12 +311,12 @@ def print_synthesis(report: dict) -> None:
         table.add_column(resource, justify="right")
     for path, count, resources in groups(report):
         name = "  " * len(path) + (path[-1] if path else "core") + (f" x {count}" if count > 1 else "")
-        table.add_row(name, *(f"{resources[one]:g}" for one in RESOURCES), style="bold" if not path else None)
+        table.add_row(name, *(count_text(resources[one]) for one in RESOURCES), style="bold" if not path else None)
     table.add_section()
     for path, resources in sorted(report.get("row_parts", {}).items()):
         parts = path.split(".") if path else []
         name = "  " * len(parts) + (parts[-1] if parts else "all PE rows, by part")
-        table.add_row(name, *(f"{resources[one]:g}" for one in RESOURCES))
+        table.add_row(name, *(count_text(resources[one]) for one in RESOURCES))
     table.add_section()
     table.add_row("share of the part", *(percent(report["share"][one]) for one in RESOURCES))
     console.print(table)
