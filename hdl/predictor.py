@@ -68,10 +68,11 @@ def score_passes(clk, reset, begun, mantissa, results, scoring, valid, last, con
             scoring.others.next = every_query - 1
             scoring.chunk.next = 0
         elif valid:
-            scoring.number.next = (scoring.number + 1) % pass_count
             if scoring.number == pass_count - 1:
+                scoring.number.next = 0
                 scoring.others.next = every_query - 1
             else:
+                scoring.number.next = scoring.number + 1
                 scoring.others.next = ((scoring.others << 1) | 1) & every_query
             if chunk_ends:
                 if results.group_last:

@@ -135,7 +135,10 @@ def query_maxima(clk, reset, scores, first, last, valid, write, number, maximum,
         if reset:
             number.next = 0
         elif late_valid:
-            number.next = (number + 1) % pass_count
+            if number == pass_count - 1:
+                number.next = 0
+            else:
+                number.next = number + 1
 
     parts = [update, rotate, count]
     if wait:
@@ -354,13 +357,15 @@ def score_store(clk, reset, scores, valid, last, begun, chunks, progress, lane, 
             chunk.next = 0
             buffer.next = False
         elif valid:
-            number.next = (number + 1) % pass_count
             if number == pass_count - 1:
+                number.next = 0
                 if last:
                     chunk.next = 0
                     buffer.next = not buffer
                 else:
                     chunk.next = chunk + 1
+            else:
+                number.next = number + 1
 
     @always_comb
     def addresses():

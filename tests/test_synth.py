@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from edalize.flows.gls import Gls
 
-from flows import resource_use, synth, synth_report
+from flows import resource_use, synth, synth_report, verilog
 from flows.__main__ import main
 from flows.synth_report import RESOURCES, Part, ReportError
 from golden.config import CONFIGS
@@ -388,3 +388,16 @@ def test_the_vivado_project_is_complete():
     assert f"STREAM_BITS={TINY.stream_bits}" in project
     for script in ("sanger_synth.tcl", "sanger_run.tcl", "Makefile", "clock.xdc"):
         assert (folder / script).exists()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_divider_hides_in_an_operator(name, tmp_path):
+    """A remainder by anything but a power of two costs 5,000 LUTs: operands are 32 bits wide in Verilog."""
+    divided_by = {}
+    for path in verilog.generate(CONFIGS[name], tmp_path / "verilog"):
+        code = re.sub(r"//.*|\(\*.*?\*\)", "", path.read_text())
+        for line in re.findall(r".* [/%] .*", code):
+            for number in re.findall(r" [/%] \(?(\w+)", line):
+                divided_by.setdefault(number, f"{path.name}: {line.strip()}")
+    assert divided_by, "some remainders by powers of two are there"
+    assert all(number.isdigit() and int(number).bit_count() == 1 for number in divided_by), divided_by
