@@ -52,12 +52,13 @@ def align(clk, total, distance, aligned, lowest, highest):
 
     @always(clk.posedge)
     def saturated_word():
-        if excess > 0:
-            aligned.next = limit - 1
-        elif excess < -1:
+        # Yosys up to 2026 maps `excess < -1` wrongly (cmp2lut, YosysHQ/yosys#6085)
+        if excess == 0 or excess == -1:
+            aligned.next = incremented >> 1
+        elif excess < 0:
             aligned.next = -limit
         else:
-            aligned.next = incremented >> 1
+            aligned.next = limit - 1
 
     return append_zeros, shifts, round_half_up, bits_beyond, saturated_word
 

@@ -54,11 +54,12 @@ def weighted_sum(clk, x, a, y, b, element):
 
     @always(clk.posedge)
     def saturation():
-        if excess > 0:
-            element.next = limit - 1
-        elif excess < -1:
+        # Yosys up to 2026 maps `excess < -1` wrongly (cmp2lut, YosysHQ/yosys#6085)
+        if excess == 0 or excess == -1:
+            element.next = rounded
+        elif excess < 0:
             element.next = -limit
         else:
-            element.next = rounded
+            element.next = limit - 1
 
     return products, addition, in_halves, half_more, rounding, bits_beyond, saturation
