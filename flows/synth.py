@@ -182,13 +182,21 @@ def set_up(config: Config, target: str, top: str | None = None) -> Path:
         for file in [*files, *extra]:
             content.update(file.read_bytes())
         folder = BUILD / "synthesis" / f"{target}-{config.name}-{content.hexdigest()[:12]}"
-        if not (folder / "Makefile").exists():
-            folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")  # another process may be doing the same
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
             for file in [*files, *extra]:
-                shutil.copy(file, folder / file.name)
-            (folder / "revision.txt").write_text(_revision())
+                shutil.copy(file, unfinished / file.name)
+            (unfinished / "revision.txt").write_text(_revision())
             parameters = {"STREAM_BITS": config.stream_bits} if top == PINS else {}
-            configure(chosen.flow, options, [file.name for file in [*files, *extra]], top, parameters, folder)
+            configure(chosen.flow, options, [file.name for file in [*files, *extra]], top, parameters, unfinished)
+            try:
+                unfinished.rename(folder)
+            except OSError:
+                shutil.rmtree(unfinished)
+                if not folder.exists():
+                    raise
         return folder
     finally:
         shutil.rmtree(generated, ignore_errors=True)
