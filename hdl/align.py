@@ -7,7 +7,9 @@ from golden.normalizer import ALIGNED
 from hdl.hierarchy import module
 from hdl.stream import Signed
 
-ALIGN_CYCLES = 3
+ALIGN_CYCLES = 2
+"""Rounding and saturation come behind the last register, before those of the multiplier."""
+
 FINE_BITS = 2  # of the shift, in the second stage
 
 
@@ -30,7 +32,7 @@ def align(clk, total, distance, aligned, lowest, highest):
     fine = Signed(width).signal()
     fine_distance = Signal(intbv(0)[FINE_BITS:])
     incremented = Signed(width + 1).signal()
-    excess = Signed(width + 1 - MULTIPLIER_BITS).signal()
+    minus_one = (1 << (width + 1 - MULTIPLIER_BITS)) - 1  # of the bits beyond
 
     @always_comb
     def append_zeros():
@@ -47,20 +49,15 @@ def align(clk, total, distance, aligned, lowest, highest):
         incremented.next = fine + 1
 
     @always_comb
-    def bits_beyond():
-        excess.next = incremented >> MULTIPLIER_BITS
-
-    @always(clk.posedge)
     def saturated_word():
-        # Yosys up to 2026 maps `excess < -1` wrongly (cmp2lut, YosysHQ/yosys#6085)
-        if excess == 0 or excess == -1:
+        if incremented[width + 1 : MULTIPLIER_BITS] == 0 or incremented[width + 1 : MULTIPLIER_BITS] == minus_one:
             aligned.next = incremented >> 1
-        elif excess < 0:
+        elif incremented[width]:
             aligned.next = -limit
         else:
             aligned.next = limit - 1
 
-    return append_zeros, shifts, round_half_up, bits_beyond, saturated_word
+    return append_zeros, shifts, round_half_up, saturated_word
 
 
 @module
@@ -82,7 +79,6 @@ def align_bounded(clk, total, distance, aligned, lowest, highest):
     fine = Signal(intbv(0)[fine_bits:])
     fine_number, incremented = Signed(fine_bits).signal(), Signed(fine_bits + 1).signal()
     fine_distance = Signal(intbv(0)[FINE_BITS:])
-    overflow = Signal(False)
 
     @always(clk.posedge)
     def shifts():
@@ -100,17 +96,13 @@ def align_bounded(clk, total, distance, aligned, lowest, highest):
         incremented.next = fine_number + 1
 
     @always_comb
-    def rounded_up_to_the_limit():
-        overflow.next = incremented[fine_bits - 1] and not incremented[fine_bits]
-
-    @always(clk.posedge)
     def saturated_word():
-        if overflow:
+        if incremented[fine_bits - 1] and not incremented[fine_bits]:  # rounded up to the limit
             aligned.next = limit - 1
         else:
             aligned.next = incremented >> 1
 
-    return shifts, numbers, round_half_up, rounded_up_to_the_limit, saturated_word
+    return shifts, numbers, round_half_up, saturated_word
 
 
 @module
@@ -136,6 +128,9 @@ def align_up(clk, total, places, aligned):
         coarse.next = (word << (places & coarse_mask)) & word_mask
         fine_places.next = places & fine_mask
         fine.next = (coarse << fine_places) & word_mask
+
+    @always_comb
+    def number():
         aligned.next = fine.signed()
 
-    return sign_extension, shifts
+    return sign_extension, shifts, number

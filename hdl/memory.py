@@ -2,10 +2,16 @@
 
 Contents are undefined until written, and so is what a synchronous read of a word returns in the cycle that writes it.
 Of the latter, ``ram_with_enable`` makes an error in MyHDL's simulation.
+
+The memories with registers behind their outputs: block RAMs have such registers, and without them their outputs are slow.
 """
 from myhdl import Signal, always, always_comb, intbv
 
 from hdl.hierarchy import module
+
+
+def _like(signal):
+    return Signal(intbv(0, min=signal.min, max=signal.max))
 
 
 def _words(depth, like):
@@ -58,6 +64,30 @@ def ram_with_enable(clk, write_enable, write_address, write_data, read_enable, r
 
 
 @module
+def ram_with_register(clk, write_enable, write_address, write_data, read_address, read_data, depth):
+    """Block RAM with its output register: the word at ``read_address`` is in ``read_data`` after two clock edges.
+
+    clock:         _/-\\_/-\\_/-\\_/-\\_
+    read_address:  <a0 ><a1 >
+    read_data:               <d0 ><d1 >
+    """
+    memory = _words(depth, write_data)
+    latch = _like(read_data)
+
+    @always(clk.posedge)
+    def write():
+        if write_enable:
+            memory[write_address].next = write_data
+
+    @always(clk.posedge)
+    def read():
+        latch.next = memory[read_address]
+        read_data.next = latch
+
+    return write, read
+
+
+@module
 def dual_port_ram(clk, write_enable, address_a, write_data, read_data_a, address_b, read_data_b, depth):
     """True dual-port block RAM: port A writes or reads the word at ``address_a``, port B reads the one at ``address_b``;
     the words are in ``read_data_a`` and ``read_data_b`` after the next clock edge (``read_data_a``: unless A wrote)."""
@@ -72,6 +102,27 @@ def dual_port_ram(clk, write_enable, address_a, write_data, read_data_a, address
     @always(clk.posedge)
     def port_b():
         read_data_b.next = memory[address_b]
+
+    return port_a, port_b
+
+
+@module
+def dual_port_ram_with_registers(clk, write_enable, address_a, write_data, read_data_a, address_b, read_data_b, depth):
+    """The same with output registers: the words are in ``read_data_a`` and ``read_data_b`` after two clock edges."""
+    memory = _words(depth, write_data)
+    latch_a, latch_b = _like(read_data_a), _like(read_data_b)
+
+    @always(clk.posedge)
+    def port_a():
+        if write_enable:
+            memory[address_a].next = write_data
+        latch_a.next = memory[address_a]
+        read_data_a.next = latch_a
+
+    @always(clk.posedge)
+    def port_b():
+        latch_b.next = memory[address_b]
+        read_data_b.next = latch_b
 
     return port_a, port_b
 
@@ -96,6 +147,8 @@ def distributed_ram(clk, write_enable, write_address, write_data, read_address, 
 # Yosys would add logic that returns the old word in a collision (for 72 bits x 512: 92 LUT4 and 155 flip-flops).
 ram.array_attributes["memory"] = "no_rw_check"
 ram_with_enable.array_attributes["memory"] = "no_rw_check"
+ram_with_register.array_attributes["memory"] = "no_rw_check"
 dual_port_ram.array_attributes["memory"] = "no_rw_check"
+dual_port_ram_with_registers.array_attributes["memory"] = "no_rw_check"
 # Yosys would merge a register behind the read port into a block RAM.
 distributed_ram.array_attributes["memory"] = 'ram_style = "distributed"'

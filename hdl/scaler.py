@@ -10,6 +10,7 @@ from golden.config import (
     SCORE_FRACTION,
 )
 from hdl.hierarchy import module
+from hdl.multiplier import multiplier
 from hdl.stream import Signed
 
 SCALER_CYCLES = 5
@@ -48,7 +49,7 @@ def scaler(clk, dot, mantissa, shift, score, config):
     def rounding_of_dot():
         rounded.next = (dot + half) >> dot_shift  # a dot product is below half of what its bits hold
 
-    @always(clk.posedge)
+    @always_comb
     def clamp():
         if rounded > limit:
             operand.next = limit
@@ -56,9 +57,7 @@ def scaler(clk, dot, mantissa, shift, score, config):
             operand.next = rounded
         factor.next = mantissa
 
-    @always(clk.posedge)
-    def multiply():
-        product.next = operand * factor
+    product_of_operands = multiplier(clk, operand, factor, product)
 
     @always(clk.posedge)
     def shifts():
@@ -78,4 +77,4 @@ def scaler(clk, dot, mantissa, shift, score, config):
     def rounding_of_score():
         score.next = (fine + 1) >> 1
 
-    return rounding_of_dot, clamp, multiply, shifts, shift_coarsely, shift_finely, rounding_of_score
+    return rounding_of_dot, clamp, product_of_operands, shifts, shift_coarsely, shift_finely, rounding_of_score

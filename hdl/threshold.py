@@ -14,6 +14,7 @@ from golden.config import DISTANCE_BITS, PREDICTED_FRACTION, THRESHOLD_FRACTION,
 from golden.exp2 import WEIGHT_TABLE
 from hdl.divider import normalize, normalize_cycles
 from hdl.hierarchy import module
+from hdl.multiplier import multiplier
 from hdl.stream import Bits, Flag, Stream
 
 HIDDEN = (1 << DISTANCE_BITS) - 1
@@ -136,7 +137,7 @@ def threshold_search(clk, reset, request, result, config):
             cycle.next = cycle + 1
 
     # Order of the products: low * low, low sum * high T, high sum * low T, high * high.
-    @always(clk.posedge)
+    @always_comb
     def operands():
         if cycle[1]:
             sum_half.next = weight_sum >> low_bits
@@ -147,9 +148,7 @@ def threshold_search(clk, reset, request, result, config):
         else:
             threshold_half.next = threshold[low_bits:]
 
-    @always(clk.posedge)
-    def multiply():
-        product.next = sum_half * threshold_half
+    multiply = multiplier(clk, sum_half, threshold_half, product)
 
     @always(clk.posedge)
     def limits():

@@ -5,21 +5,21 @@ from myhdl import Signal, always, always_comb, intbv
 from golden.config import KEPT_FRACTION, MULTIPLIER_BITS, OUTPUT_BITS
 from golden.normalizer import OUTPUT_SHIFT
 from hdl.hierarchy import module
+from hdl.multiplier import multiplier
 from hdl.stream import Signed
 
-WEIGHTED_SUM_CYCLES = 4
+WEIGHTED_SUM_CYCLES = 5
 
 
 @module
 def weighted_sum(clk, x, a, y, b, element):
-    """element = (x * a + y * b) * 2^-17, rounded half up, saturated to int16; four cycles, one a cycle.
+    """element = (x * a + y * b) * 2^-17, rounded half up, saturated to int16; five cycles, one a cycle.
 
-    x, a, y, b: 18 bits signed, in registers; a and b are shares with 16 fraction bits: not negative, together at most 1.
+    x, a, y, b: 18 bits signed; a and b are shares with 16 fraction bits: not negative, together at most 1.
     Two multipliers.
     """
     product_bits = MULTIPLIER_BITS + KEPT_FRACTION  # as a and b, and so their sum, are at most 2^16
-    x_product = Signed(product_bits).signal()
-    y_product = Signed(product_bits).signal()
+    x_product, y_product = (Signed(2 * MULTIPLIER_BITS).signal() for _ in range(2))
     total = Signed(product_bits).signal()
     halves = Signed(product_bits - OUTPUT_SHIFT + 1).signal()
     incremented = Signed(product_bits - OUTPUT_SHIFT + 2).signal()
@@ -27,10 +27,7 @@ def weighted_sum(clk, x, a, y, b, element):
     excess = Signed(product_bits - OUTPUT_SHIFT + 1 - (OUTPUT_BITS - 1)).signal()
     limit = 1 << (OUTPUT_BITS - 1)
 
-    @always(clk.posedge)
-    def products():
-        x_product.next = x * a
-        y_product.next = y * b
+    products = multiplier(clk, x, a, x_product), multiplier(clk, y, b, y_product)
 
     @always(clk.posedge)
     def addition():

@@ -5,9 +5,9 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 from golden.config import OPERAND_BITS, Config
 from hdl.banked.interfaces import key_address_bits, word_bits
 from hdl.banked.timing import KEY_CYCLES
-from hdl.cleared import cleared_unless
+from hdl.delay import delayed
 from hdl.hierarchy import module
-from hdl.memory import dual_port_ram
+from hdl.memory import dual_port_ram_with_registers
 
 CLUSTERS_A_COPY = 4
 SETS = 2
@@ -76,29 +76,45 @@ def _written_port(enable, write_address, read_address, address):
 
 
 @block
-def _operand(clk, port, odd_phase, scores_in_odd, words):
-    """Chooses one of the block RAMs' `words` [{key set, value}] for a cluster's lane."""
-    scores = Signal(False)
-    clears = [Signal(False) for _ in words]
-    held = [Signal(intbv(0)[len(port.data) :]) for _ in words]
-    held_words = [cleared_unless(clk, clear, word, copy) for clear, word, copy in zip(clears, words, held)]
+def _operands(clk, odd_phase, even, odd, words):
+    """Hands the `words` [{key set, value}] of a port of the block RAMs to its two clusters: one gets K, the other one V."""
+    keys, values = (Signal(intbv(0)[len(even.data) :]) for _ in range(2))
+    set_of_keys, set_of_values = Signal(False), Signal(False)  # of the addresses
+    phase, key_set, value_set = (Signal(False) for _ in range(3))  # of the words
 
     @always_comb
-    def phase():
-        scores.next = odd_phase == scores_in_odd
+    def sets():
+        if odd_phase:
+            set_of_keys.next = odd.key_set
+            set_of_values.next = even.key_set
+        else:
+            set_of_keys.next = even.key_set
+            set_of_values.next = odd.key_set
 
-    @always(clk.posedge)
-    def selection():
-        clears[0].next = not scores or port.key_set
-        clears[1].next = scores or port.key_set
-        clears[2].next = not scores or not port.key_set
-        clears[3].next = scores or not port.key_set
+    selection = [
+        delayed(clk, source, target, KEY_CYCLES)
+        for source, target in ((odd_phase, phase), (set_of_keys, key_set), (set_of_values, value_set))
+    ]
 
-    @always(clk.posedge)
-    def operand():
-        port.data.next = held[0] | held[1] | held[2] | held[3]
+    @always_comb
+    def words_of_sets():
+        keys.next = words[0]
+        if key_set:
+            keys.next = words[2]
+        values.next = words[1]
+        if value_set:
+            values.next = words[3]
 
-    return phase, selection, held_words, operand
+    @always_comb
+    def operands():
+        if phase:
+            even.data.next = values
+            odd.data.next = keys
+        else:
+            even.data.next = keys
+            odd.data.next = values
+
+    return sets, selection, words_of_sets, operands
 
 
 @block
@@ -121,7 +137,7 @@ def lane_keys(clk, write, data, odd_phase, ports, config):
     write: `LaneWrite`, with its `data`. odd_phase: that of the addresses.
     ports: the lane's ports of two or four clusters; the first half of them scores in even phases.
     """
-    assert KEY_CYCLES == 3, "block RAM, register, operand"
+    assert KEY_CYCLES == 2, "block RAM and its register"
     address_bits, data_bits = len(write.address), len(data)
     depth = 1 << address_bits
     parts = [_no_read_of_what_is_written(clk, write, port) for port in ports]
@@ -143,12 +159,11 @@ def lane_keys(clk, write, data, odd_phase, ports, config):
         enable = write.enables(memory)
         parts += [
             _written_port(enable, write.address, read_addresses[0][value], address_a),
-            dual_port_ram(
+            dual_port_ram_with_registers(
                 clk, enable, address_a, data, words[0][memory], address_b, words[1][memory], depth=depth
             ),
         ]  # fmt: skip
-    for pair, read in zip(pairs, words):
-        parts += [_operand(clk, port, odd_phase, bool(odd), read) for odd, port in enumerate(pair)]
+    parts += [_operands(clk, odd_phase, *pair, read) for pair, read in zip(pairs, words)]
     return parts
 
 

@@ -8,9 +8,10 @@ from hdl.banked.index_queue import index_queue
 from hdl.banked.interfaces import SUM_SLOTS, Record, ScoredKey, product_bits, slot_bits, word_bits
 from hdl.banked.query_rows import query_memory
 from hdl.banked.timing import SELECT_STAGE, scan_is_late
-from hdl.cleared import number_unless
+from hdl.cleared import cleared_unless, number_unless
 from hdl.delay import delayed
 from hdl.hierarchy import module
+from hdl.multiplier import multiplier
 from hdl.stream import Signed
 
 
@@ -20,48 +21,36 @@ QUERY_PLACE = MULTIPLIER_BITS - OPERAND_BITS
 
 @block
 def _multiplier(
-    clk, control, query_low, query_high, probability_part, low_operand, clears, key_byte, score_term, products, config
+    clk, query_low, query_high, probability_high, probability_low, clears, key_byte, score_term, products, config
 ):  # fmt: skip
     """Stages: selection of the operand (2), operands (3), product (4), of a value phase apart for the sum slots (5).
 
-    Query and probability have places of their own in the operand, all but a few bits: clearing what isn't meant takes no
-    look-up tables, as a multiplexer would.
+    Query and probability, one of which is 0, have places of their own in the operand, all but a few bits.
     """
     bits = MULTIPLIER_BITS + OPERAND_BITS
     value_bits = product_bits(config)
-    shared, high = Signal(intbv(0)[len(query_low) :]), Signal(intbv(0)[len(query_high) :])
-    operand = Signal(intbv(0)[MULTIPLIER_BITS:])
+    shared = Signal(intbv(0)[len(query_low) :])
+    operand, key_operand = Signed(MULTIPLIER_BITS).signal(), Signed(OPERAND_BITS).signal()
     product = Signed(bits).signal()
     low_part = product(value_bits, 0)
 
-    @always(clk.posedge)
+    @always_comb
     def query_or_probability():
-        if control.select_value:
-            shared.next = probability_part
-        else:
-            shared.next = query_low
-
-    @always(clk.posedge)
-    def query():
-        if control.select_value:
-            high.next = 0
-        else:
-            high.next = query_high
+        shared.next = query_low | probability_high
 
     @always_comb
-    def whole_operand():
-        operand.next = concat(high, shared, low_operand)
+    def operands():
+        operand.next = concat(query_high, shared, probability_low).signed()
+        key_operand.next = key_byte.signed()
 
-    @always(clk.posedge)
-    def multiply():
-        product.next = operand.signed() * key_byte.signed()
+    multiply = multiplier(clk, operand, key_operand, product)
 
     @always_comb
     def score():
         score_term.next = product >> QUERY_PLACE
 
     apart = [number_unless(clk, clear, low_part, one) for clear, one in zip(clears, products)]
-    return query_or_probability, query, whole_operand, multiply, score, apart
+    return query_or_probability, operands, multiply, score, apart
 
 
 @module
@@ -192,7 +181,7 @@ def lane(
 
     clock:     _/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_
     address:   <w0 ><w1 >                     stage 0
-    operands:              <w0 ><w1 >         stage 3
+    (operands):            <w0 ><w1 >         stage 3
     (products):                 <w0 ><w1 >    stage 4
     products:                        <w0 ><w1 > stage 5
 
@@ -219,7 +208,7 @@ def lane(
     read_word, query_word = (Signal(intbv(0)[width * OPERAND_BITS :]) for _ in range(2))
     probability = Signal(intbv(0)[config.probability_bits :])
     terms = [Signed(2 * OPERAND_BITS).signal() for _ in range(width)]
-    low_operand = Signal(intbv(0)[QUERY_PLACE:])
+    gated_probability = Signal(intbv(0)[config.probability_bits :])
     slot_bit, used = (Signal(intbv(0)[SUM_SLOTS:]) for _ in range(2))
     clears = [Signal(False) for _ in range(SUM_SLOTS)]
     sum_slot_bits = clog2(SUM_SLOTS)
@@ -247,12 +236,12 @@ def lane(
         value_active.next = selected_active and control.select_value
         slot_bit.next = 1 << slot[sum_slot_bits:]
 
-    @always(clk.posedge)
+    @always_comb
     def probability_operand():
         if control.select_value:
-            low_operand.next = probability[QUERY_PLACE:]
+            gated_probability.next = probability
         else:
-            low_operand.next = 0
+            gated_probability.next = 0
 
     # Stages 3 and 4.
     @always(clk.posedge)
@@ -266,19 +255,18 @@ def lane(
 
     rows = query_memory(clk, row.enable, row.address, row.data, row_address, read_word, depth=depth)
 
-    @always(clk.posedge)
-    def query_word_in_stage_2():
-        query_word.next = read_word
+    query_word_in_stage_2 = cleared_unless(clk, control.value_is_next, read_word, query_word)
 
     both = config.probability_bits - QUERY_PLACE  # bits in which query and probability meet
-    probability_part = probability(config.probability_bits, QUERY_PLACE)
+    probability_high = gated_probability(config.probability_bits, QUERY_PLACE)
+    probability_low = gated_probability(QUERY_PLACE, 0)
     multipliers = []
     for m in range(width):
         high, low = (m + 1) * OPERAND_BITS, m * OPERAND_BITS
         key_byte = keys.data(high, low)
         multipliers.append(
             _multiplier(
-                clk, control, query_word(low + both, low), query_word(high, low + both), probability_part, low_operand,
+                clk, query_word(low + both, low), query_word(high, low + both), probability_high, probability_low,
                 clears, key_byte, terms[m], [products[i][m] for i in range(SUM_SLOTS)], config,
             )
         )  # fmt: skip

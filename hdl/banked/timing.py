@@ -4,7 +4,7 @@ Stages count cycles from that in which a word's address goes to the key memories
 
     0  address of the key memories           now_slot, now_key
     2  Q word or probability is selected
-    3  operands
+    3  operands, the multipliers' registers
     4  products
     5  products of a value phase, apart for the two queries with sums (`MASKED_STAGE`)
     5 + log2(N)  ... added up over the lanes (`lanes_total_stage`)
@@ -27,11 +27,11 @@ from hdl.adder_tree import tree_cycles
 from hdl.exp2 import PROBABILITY_CYCLES
 from hdl.scaler import SCALER_CYCLES
 
-KEY_CYCLES = 3
-"""From an address at a `KeyPort` to its data (stage 3)."""
+KEY_CYCLES = 2
+"""From an address at a `KeyPort` to its data, which goes into a multiplier's register."""
 
-SELECT_STAGE = KEY_CYCLES - 1
-OPERAND_STAGE = KEY_CYCLES
+SELECT_STAGE = KEY_CYCLES
+OPERAND_STAGE = KEY_CYCLES + 1
 PRODUCT_STAGE = OPERAND_STAGE + 1
 MASKED_STAGE = PRODUCT_STAGE + 1
 

@@ -5,6 +5,7 @@ from myhdl import Signal, always, always_comb, intbv
 from golden.config import clog2
 from hdl.delay import register
 from hdl.hierarchy import module
+from hdl.multiplier import multiplier
 from hdl.stream import Signed
 from hdl.systolic.timing import Timing
 from hdl.tiled.interfaces import operand_signal, product_signal
@@ -16,10 +17,10 @@ def partial_signal(config):
 
 
 @module
-def query_multiplexer(clk, queries, select, score, probability, operand):
-    """First operand: the lane's query register in SDDMM, else its own probability; one cycle."""
+def query_multiplexer(queries, select, score, probability, operand):
+    """First operand: the lane's query register in SDDMM, else its own probability."""
 
-    @always(clk.posedge)
+    @always_comb
     def choice():
         if score:
             operand.next = queries[select]
@@ -30,10 +31,10 @@ def query_multiplexer(clk, queries, select, score, probability, operand):
 
 
 @module
-def column_multiplexer(clk, columns, select, valid, operand):
-    """Second operand: the lane's column register; zero, so that nothing moves, where the lane has no key. One cycle."""
+def column_multiplexer(columns, select, valid, operand):
+    """Second operand: the lane's column register; zero, so that nothing moves, where the lane has no key."""
 
-    @always(clk.posedge)
+    @always_comb
     def choice():
         if valid:
             operand.next = columns[select]
@@ -64,14 +65,15 @@ def bubbles(clk, partial, count, delayed, config):
 def multiply_add(clk, score, first, second, before, dot, partial, config):
     """The multiplier, and behind it two adders: the score in place (zero outside SDDMM), and the passing partial sum.
 
-    score: of the operands' cycle.
+    score: of the cycle in which the multiplier has its operands.
     """
     product = product_signal(config)
     score_of_product = Signal(False)
 
+    multiply = multiplier(clk, first, second, product)
+
     @always(clk.posedge)
-    def multiply():
-        product.next = first * second
+    def phase():
         score_of_product.next = score
 
     @always(clk.posedge)
@@ -85,7 +87,7 @@ def multiply_add(clk, score, first, second, before, dot, partial, config):
     def pass_on():
         partial.next = before + product
 
-    return multiply, accumulate, pass_on
+    return multiply, phase, accumulate, pass_on
 
 
 @module
@@ -97,7 +99,7 @@ def lane(
 
     clock:      _/-\\_/-\\_/-\\_/-\\_/-\\_
     columns[c]: <t0 ><t1 >              stage 4 + c
-    operands:        <t0 ><t1 >         stage 5 + c
+    (operands):      <t0 ><t1 >         stage 5 + c, the multiplier's
     product:              <t0 ><t1 >    stage 6 + c
     dot, partial:              <t0 >    stage 7 + c
     after:                     <t0 >    and a cycle later for each column skipped
@@ -146,8 +148,8 @@ def lane(
 
     return (
         selection, skipped_columns, exponential, phase,
-        query_multiplexer(clk, queries, column, score, probability, first),
-        column_multiplexer(clk, columns, column, valid, second),
+        query_multiplexer(queries, column, score, probability, first),
+        column_multiplexer(columns, column, valid, second),
         multiply_add(clk, score_of_operands, first, second, before, dot, partial, config),
         bubbles(clk, partial, gap, after, config),
     )  # fmt: skip

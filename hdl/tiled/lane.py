@@ -4,6 +4,7 @@ from myhdl import Signal, always, always_comb, intbv
 
 from golden.config import Config
 from hdl.hierarchy import module
+from hdl.multiplier import multiplier
 from hdl.stream import Signed
 from hdl.tiled.interfaces import operand_signal
 
@@ -26,7 +27,7 @@ def lane(clk, control, inputs, element, active, item_valid, item_select, previou
 
     clock:    _/-\\_/-\\_/-\\_/-\\_
     inputs:   <t0 ><t1 >            stage 3
-    operands:      <t0 ><t1 >       stage 4
+    (operands):    <t0 ><t1 >       stage 4, the multiplier's
     product:            <t0 ><t1 >  stage 5
     dot:                     <t0 >  stage 6
 
@@ -74,7 +75,7 @@ def lane(clk, control, inputs, element, active, item_valid, item_select, previou
         for i in range(pairs):
             pair_chosen.next[i] = now_valid and (now_select >> 1) == i
 
-    @always(clk.posedge)
+    @always_comb
     def operands():
         operand = intbv(0, min=lowest, max=limit)
         for i in range(pairs):
@@ -89,9 +90,7 @@ def lane(clk, control, inputs, element, active, item_valid, item_select, previou
         else:
             row_operand.next = element
 
-    @always(clk.posedge)
-    def multiply():
-        product.next = row_operand * column_operand
+    multiply = multiplier(clk, row_operand, column_operand, product)
 
     @always(clk.posedge)
     def score():

@@ -13,6 +13,7 @@ from golden.config import (
 from hdl.exp2 import probability
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
+from hdl.multiplier import multiplier
 from hdl.stream import Bits, Signed
 from hdl.tiled.interfaces import dot_signal, probability_signal, score_signal
 
@@ -51,16 +52,14 @@ def scaler(clk, control, dots, score, config):
     def rounding_of_dot():
         rounded.next = (dot + half) >> dot_shift  # a dot product is below half of what its bits hold
 
-    @always(clk.posedge)
+    @always_comb
     def clamp():
         if rounded > limit:
             operand.next = limit
         else:
             operand.next = rounded
 
-    @always(clk.posedge)
-    def multiply():
-        product.next = operand * control.mantissa
+    product_of_operands = multiplier(clk, operand, control.mantissa, product)
 
     @always(clk.posedge)
     def shift_coarsely():
@@ -74,7 +73,7 @@ def scaler(clk, control, dots, score, config):
     def rounding_of_score():
         score.next = (fine + 1) >> 1
 
-    return choice, rounding_of_dot, clamp, multiply, shift_coarsely, shift_finely, rounding_of_score
+    return choice, rounding_of_dot, clamp, product_of_operands, shift_coarsely, shift_finely, rounding_of_score
 
 
 @module

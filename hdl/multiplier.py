@@ -1,0 +1,36 @@
+"""The multiplier of all blocks: one DSP block with the registers before and behind it."""
+
+from myhdl import Signal, always, intbv
+
+from hdl.hierarchy import module
+
+MULTIPLIER_CYCLES = 2
+
+
+def _like(signal):
+    return Signal(intbv(0, min=signal.min, max=signal.max))
+
+
+@module
+def multiplier(clk, first, second, product):
+    """``product`` = ``first`` * ``second`` of ``MULTIPLIER_CYCLES`` ago; both signed or both unsigned, 18 bits at most.
+
+    clock:    _/-\\_/-\\_/-\\_/-\\_
+    first:    <a0 ><a1 >
+    product:            <p0 ><p1 >
+
+    A module, whose registers nothing resets, holds or shares: so synthesis finds all of them a place in the DSP block
+    (for ECP5, ``flows/synth.tcl`` sees to it).
+    """
+    first_operand, second_operand = _like(first), _like(second)
+
+    @always(clk.posedge)
+    def operands():
+        first_operand.next = first
+        second_operand.next = second
+
+    @always(clk.posedge)
+    def multiply():
+        product.next = first_operand * second_operand
+
+    return operands, multiply
