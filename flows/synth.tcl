@@ -42,6 +42,60 @@ tee -q -o latches.txt select -list {*}$latches
 select -assert-none {*}$dissolved
 select -assert-none {*}$latches
 
+# Yosys leaves the registers of ECP5's block RAMs and DSP blocks unused. The modules of hdl/multiplier.py and
+# hdl/memory.py that have such registers have no others.
+proc listed {args} {
+    tee -q -o listed.txt select -list {*}$args
+    set file [open listed.txt]
+    set objects [split [string trim [read $file]] \n]
+    close $file
+    return $objects
+}
+proc use_registers_inside {modules block parameters ports} {
+    array set cells {}
+    foreach object [listed $modules/$block] {
+        regexp {^([^/]+)/(.*)$} $object whole module cell
+        lappend cells($module) $cell
+    }
+    foreach module [array names cells] {
+        # Logic in between: a memory of several blocks, one after the other.
+        set registers $module/t:\$dff
+        set between [listed $registers %ci2 $module/c:* %i $registers %d $module/$block %d]
+        if {[llength $between] || ![llength [listed $registers]]} {
+            log "Module $module keeps its registers in flip-flops."
+            continue
+        }
+        techmap -map registers_through.v $registers
+        setattr -unset init $module/w:*
+        foreach {name value} $parameters {
+            setparam -set $name "\"$value\"" $module/$block
+        }
+        select -module $module
+        foreach cell $cells($module) {
+            foreach {port signal} $ports {
+                connect -port $cell $port $signal
+            }
+        }
+        select -clear
+    }
+}
+if {[string match "synth_ecp5*" $command]} {
+    set file [open registers_through.v w]
+    puts $file {
+        (* techmap_celltype = "$dff" *)
+        module register(input CLK, input [WIDTH-1:0] D, output [WIDTH-1:0] Q);
+            parameter WIDTH = 1;
+            parameter CLK_POLARITY = 1;
+            assign Q = D;
+        endmodule
+    }
+    close $file
+    use_registers_inside sanger_multiplier* t:MULT18X18D \
+        {REG_INPUTA_CLK CLK0 REG_INPUTB_CLK CLK0 REG_OUTPUT_CLK CLK0} {CLK0 clk CE0 1'1 RST0 1'0}
+    use_registers_inside sanger_*ram_with_register* t:DP16KD {REGMODE_A OUTREG REGMODE_B OUTREG} {OCEA 1'1 OCEB 1'1}
+    use_registers_inside sanger_*ram_with_register* t:PDPW16KD {REGMODE OUTREG} {OCER 1'1}
+}
+
 # Loops show while there are gates, and only where the hierarchy doesn't hide them. Xilinx targets keep it, as the paper's
 # array would take gigabytes without: there, loops through several modules are left to Verilator's lint. (Cells that a
 # family makes of adders have no model yet, so what they drive seems to have no driver: that is checked at the end.)

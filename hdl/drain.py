@@ -6,7 +6,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 from golden.config import clog2
 from hdl.choose import choose, rotate
 from hdl.hierarchy import module
-from hdl.memory import ram
+from hdl.memory import ram_with_register
 from hdl.wires import wire
 
 HALVES = 2  # groups that the buffer holds
@@ -230,23 +230,23 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
         row, part = Signal(intbv(0)[lane_bits:]), Signal(intbv(0)[bits:])
         banks.append(_write_row(clk, arriving_dimension, bank, row, lanes))
         banks.append(
-            ram(clk, arriving_3, ConcatSignal(half_3, row, written_word), written(bits * (bank + 1), bits * bank),
-                read_address, part, depth=HALVES * dimensions)
+            ram_with_register(
+                clk, arriving_3, ConcatSignal(half_3, row, written_word), written(bits * (bank + 1), bits * bank),
+                read_address, part, depth=HALVES * dimensions,
+            )
         )  # fmt: skip
         read_parts.append(part)
-    read = ConcatSignal(*reversed(read_parts))
+    stored = ConcatSignal(*reversed(read_parts))
 
     # ... and dimension l of a word comes from bank (row + l) mod lanes -----------------------------------------------------
     read_row = Signal(intbv(0)[lane_bits:])
     stored_row = Signal(intbv(0)[lane_bits:])
-    stored = Signal(intbv(0)[len(numerators.data) :])
     lined_up = Signal(intbv(0)[len(numerators.data) :])
 
     @always(clk.posedge)
     def stored_elements():
         read_row.next = numerators.row
         stored_row.next = read_row
-        stored.next = read
         numerators.data.next = lined_up
 
     lining_up = rotate(stored, stored_row, lined_up, lanes)

@@ -6,7 +6,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
 from golden.config import OPERAND_BITS, clog2
 from hdl.choose import choose
 from hdl.hierarchy import module
-from hdl.memory import distributed_ram, ram
+from hdl.memory import distributed_ram, ram_with_register
 from hdl.stream import Signed
 
 VISIBLE_SUM_CYCLES = 4  # from a step to its sums
@@ -102,7 +102,7 @@ def visible_sum(clk, reset, values, value_sums, step, sums, config):
 
     # Cycle 0: addresses. Cycle 1: the memories' data. Cycle 2: V in a register, totals chosen.
     value_address = Signal(intbv(0)[len(values.address) :])
-    beat, value_beat = [Signal(intbv(0)[config.stream_bits :]) for _ in range(2)]
+    value_beat = Signal(intbv(0)[config.stream_bits :])
     total = Signal(intbv(0)[lanes * sum_bits :])
     chosen_total = Signal(intbv(0)[lanes * sum_bits :])
     part_1 = Signal(intbv(0)[max(1, part_bits) :])
@@ -113,8 +113,8 @@ def visible_sum(clk, reset, values, value_sums, step, sums, config):
         value_address.next = (((step.key_set << config.key_bits) | step.key) << beat_bits) | (step.word >> part_bits)
         value_sums.address.next = (step.key_set << beat_bits) | (step.word >> part_bits)
 
-    rows = ram(clk, values.enable, values.address, values.data, value_address, beat,
-               depth=2 * config.max_keys * config.row_beats)  # fmt: skip
+    rows = ram_with_register(clk, values.enable, values.address, values.data, value_address, value_beat,
+                             depth=2 * config.max_keys * config.row_beats)  # fmt: skip
 
     def slices(signal, bits):
         return [signal(bits * (i + 1), bits * i) for i in range(parts)]
@@ -123,7 +123,6 @@ def visible_sum(clk, reset, values, value_sums, step, sums, config):
 
     @always(clk.posedge)
     def words_in_registers():
-        value_beat.next = beat
         total.next = chosen_total
         part_1.next = step.word & (parts - 1)
         part_2.next = part_1

@@ -9,7 +9,7 @@ from hdl.banked.records import TAG_BITS
 from hdl.delay import delayed, register
 from hdl.fifo import fifo
 from hdl.hierarchy import module
-from hdl.memory import ram
+from hdl.memory import ram_with_register
 from hdl.stream import Bits, Flag, Stream
 from hdl.wires import wire
 
@@ -180,7 +180,6 @@ def bitmap_lane(clk, reset, groups, bits, results, bitmap, record, arrived, conf
 
     write_word, write_record = Signal(False), Signal(False)
     word_address, record_address = Signal(intbv(0)[len(bitmap.address) :]), Signal(intbv(0)[len(record.address) :])
-    word_read, record_read_ = Signal(intbv(0)[len(bitmap.data) :]), Signal(intbv(0)[len(record.data) :])
     record_data = Signal(intbv(0)[len(record.data) :])
 
     @always(clk.posedge)
@@ -199,10 +198,12 @@ def bitmap_lane(clk, reset, groups, bits, results, bitmap, record, arrived, conf
         arrived.next = write_record
 
     memories = [
-        ram(clk, write_word, word_address, word, bitmap.address, word_read, depth=1 << len(word_address)),
-        ram(clk, write_record, record_address, record_data, record.address, record_read_, depth=1 << len(record_address)),
-        register(clk, word_read, bitmap.data),
-        register(clk, record_read_, record.data),
+        ram_with_register(
+            clk, write_word, word_address, word, bitmap.address, bitmap.data, depth=1 << len(word_address)
+        ),
+        ram_with_register(
+            clk, write_record, record_address, record_data, record.address, record.data, depth=1 << len(record_address)
+        ),
     ]  # fmt: skip
     return (
         group_queue, pending_queue, handshakes, position, words_with_keys, query_end, places, words, word_write,

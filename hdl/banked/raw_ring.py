@@ -6,7 +6,7 @@ from golden.config import clog2
 from hdl.banked.interfaces import entry_bits
 from hdl.delay import register
 from hdl.hierarchy import module
-from hdl.memory import ram
+from hdl.memory import ram, ram_with_register
 
 
 class RingWrite:
@@ -45,13 +45,6 @@ def ring_address_bits(config):
     return entry_bits(config) + clog2(config.slot_cycles // config.drain_rows)
 
 
-@block
-def _bank(clk, write, address, data, depth):
-    """Two cycles from the address to the data."""
-    word = Signal(intbv(0)[len(data) :])
-    return ram(clk, write.enable, write.address, write.data, address, word, depth=depth), register(clk, word, data)
-
-
 @module
 def raw_ring(clk, reset, writes, completed, status, numerators, config):
     """Rows of numerators, by ring entry, with a flag each for those that are complete.
@@ -65,7 +58,10 @@ def raw_ring(clk, reset, writes, completed, status, numerators, config):
     address = ConcatSignal(numerators.group, numerators.word)
     word_bits = config.lane_width * config.numerator_bits
     words = [Signal(intbv(0)[word_bits:]) for _ in writes]
-    banks = [_bank(clk, write, address, word, bank_depth) for write, word in zip(writes, words, strict=True)]
+    banks = [
+        ram_with_register(clk, write.enable, write.address, write.data, address, word, depth=bank_depth)
+        for write, word in zip(writes, words, strict=True)
+    ]
     side_by_side = ConcatSignal(*reversed(words)) if len(words) > 1 else words[0]
     # The third cycle of a read.
     read = register(clk, side_by_side, numerators.data)

@@ -8,7 +8,7 @@ from hdl.banked.timing import CHOSEN_CYCLES, POWER_CYCLES, SCORED_CYCLES
 from hdl.delay import delayed
 from hdl.exp2 import probability
 from hdl.hierarchy import module
-from hdl.memory import distributed_ram, ram
+from hdl.memory import distributed_ram, ram_with_register
 from hdl.scaler import SCALER_CYCLES, scaler
 from hdl.stream import Bits, Signed
 from hdl.wires import number_of
@@ -144,7 +144,7 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
     read_lane = Signal(intbv(0)[address_bits(lanes) :])
     read_active, occupied = Signal(False), Signal(False)
     write_address, read_address = (Signal(intbv(0)[address_bits(lanes) + address_width :]) for _ in range(2))
-    written, read, word = (Signal(intbv(0)[width:]) for _ in range(3))
+    written, word = (Signal(intbv(0)[width:]) for _ in range(2))
     score_part = word(score_bits, 0)
 
     @always_comb
@@ -158,15 +158,14 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
         read_pointer_now.next = read_pointers[choose.lane]
         read_address.next = concat(choose.lane, read_pointer_now[address_width:])
 
-    memory = ram(
-        clk, scored.active, write_address, written, read_address, read, depth=1 << len(read_address)
+    memory = ram_with_register(
+        clk, scored.active, write_address, written, read_address, word, depth=1 << len(read_address)
     )  # fmt: skip
 
     @always(clk.posedge)
     def read_of_turn():
         read_lane.next = choose.lane
         head.lane.next = read_lane
-        word.next = read
         read_pointer.next = read_pointer_now
         head_pointer.next = read_pointer
         occupied.next = write_pointers[choose.lane] != read_pointer_now

@@ -3,9 +3,9 @@
 from myhdl import Signal, always, always_comb, block, intbv
 
 from hdl.hierarchy import module
-from hdl.memory import ram
+from hdl.memory import ram_with_register
 from hdl.tiled.interfaces import operand_signal
-from hdl.tiled.pipeline import operand_registers
+from hdl.tiled.pipeline import operands_of_word
 
 
 @block
@@ -18,8 +18,8 @@ def _memory(clk, columns, group, read_address, outputs, depth):
     def write_enable():
         write.next = columns.enable and columns.group == group
 
-    memory = ram(clk, write, columns.address, columns.data, read_address, word, depth=depth)
-    return write_enable, memory, operand_registers(clk, word, outputs)
+    memory = ram_with_register(clk, write, columns.address, columns.data, read_address, word, depth=depth)
+    return write_enable, memory, operands_of_word(word, outputs)
 
 
 @block

@@ -3,6 +3,7 @@
 from myhdl import Signal, always, always_comb, block
 
 from golden.config import OPERAND_BITS
+from hdl.wires import number_of
 
 
 @block
@@ -67,18 +68,8 @@ def count_burst(clk, reset, start, burst):
 
 
 @block
-def operand_registers(clk, word, operands):
-    """The int8 operands in a word, the lowest byte first, one cycle later: the register behind a block RAM."""
+def operands_of_word(word, operands):
+    """The int8 operands in a word, the lowest byte first."""
     return [
-        _operand_register(clk, word((i + 1) * OPERAND_BITS, i * OPERAND_BITS), operand)
-        for i, operand in enumerate(operands)
+        number_of(word((i + 1) * OPERAND_BITS, i * OPERAND_BITS), operand) for i, operand in enumerate(operands)
     ]
-
-
-@block
-def _operand_register(clk, byte, operand):
-    @always(clk.posedge)
-    def register():
-        operand.next = byte.signed()
-
-    return register

@@ -23,7 +23,7 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import OPERAND_BITS, clog2
 from hdl.hierarchy import module
-from hdl.memory import ram
+from hdl.memory import ram_with_register
 from hdl.tiled.interfaces import (
     QUERY_WORD_BYTES,
     RoundRecord,
@@ -36,7 +36,7 @@ from hdl.tiled.interfaces import (
     slot_bits,
 )
 from hdl.tiled.lane import input_columns, lane
-from hdl.tiled.pipeline import operand_registers
+from hdl.tiled.pipeline import operands_of_word
 from hdl.tiled.softmax import softmax
 from hdl.tiled.sums import denominators, numerators
 
@@ -54,14 +54,14 @@ def query_elements(clk, queries, control, slot, element, config):
     def address():
         read_address.next = concat(control.ring, slot, control.word)
 
-    memory = ram(clk, queries.enable, queries.address, queries.data, read_address, word, depth=depth)
-    registers = operand_registers(clk, word, elements)
+    memory = ram_with_register(clk, queries.enable, queries.address, queries.data, read_address, word, depth=depth)
+    bytes_of_word = operands_of_word(word, elements)
 
     @always(clk.posedge)
     def choice():
         element.next = elements[control.byte]
 
-    return address, memory, registers, choice
+    return address, memory, bytes_of_word, choice
 
 
 @module

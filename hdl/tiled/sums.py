@@ -4,7 +4,7 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import clog2
 from hdl.hierarchy import module
-from hdl.memory import distributed_ram, ram
+from hdl.memory import distributed_ram, ram_with_register
 from hdl.stream import Bits, Signed
 
 
@@ -62,7 +62,7 @@ def query_sums(clk, control, total, record, rescale, drain_address, numerator, c
     read_address = Signal(intbv(0)[address_bits:])
     write_address = Signal(intbv(0)[address_bits:])
     write = Signal(False)
-    stored, rescaled, updated = (Signed(config.numerator_bits).signal() for _ in range(3))
+    rescaled, updated = (Signed(config.numerator_bits).signal() for _ in range(2))
 
     @always_comb
     def addresses():
@@ -73,11 +73,7 @@ def query_sums(clk, control, total, record, rescale, drain_address, numerator, c
         else:
             read_address.next = drain_address
 
-    memory = ram(clk, write, write_address, updated, read_address, stored, depth=depth)
-
-    @always(clk.posedge)
-    def sum_before():
-        numerator.next = stored
+    memory = ram_with_register(clk, write, write_address, updated, read_address, numerator, depth=depth)
 
     @always(clk.posedge)
     def rescaling():
@@ -90,7 +86,7 @@ def query_sums(clk, control, total, record, rescale, drain_address, numerator, c
         else:
             updated.next = rescaled + total
 
-    return addresses, memory, sum_before, rescaling, update
+    return addresses, memory, rescaling, update
 
 
 @module
