@@ -8,13 +8,13 @@ from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed
 from hdl.systolic.control import round_sequence
-from hdl.systolic.interfaces import RowControl, hand_down
+from hdl.systolic.interfaces import RowControl
 from hdl.systolic.row import row
 from hdl.tiled.activity import count_keys, count_moves
 from hdl.tiled.array import of_row_group
 from hdl.tiled.columns import column_memories
 from hdl.tiled.control import Issue, block_sequence
-from hdl.tiled.interfaces import QueryWrites, operand_signal, slot_bits
+from hdl.tiled.interfaces import QueryWrites, hand_down, operand_signal, slot_bits
 
 
 class _Head:

@@ -2,13 +2,11 @@
 
 from myhdl import Signal
 
-from hdl.delay import cleared_register, register
-from hdl.hierarchy import module
 from hdl.tiled import interfaces
 
 
 class RowControl(interfaces.RowControl):
-    """What the control tells row 0, and each row the next one a cycle later.
+    """What the control tells row 0, and each row the next one a cycle later (`hand_down`).
 
     As `hdl.tiled.interfaces.RowControl`, with the cycles of `hdl.systolic.timing`; what the bursts, sums and the query
     memory need is the same. (`round`, `advance`, `swap`, `value`, `clear` and `accumulate` aren't used.)
@@ -26,21 +24,6 @@ class RowControl(interfaces.RowControl):
         self.score = Signal(False)
 
     def flags(self):
-        bursts = [self.chosen, self.scored, self.exponent, self.pushed]
-        return [self.begin, self.take, self.feed, self.score, self.scale, self.read, self.write] + [
-            flag for burst in bursts for flag in (burst.active, burst.first, burst.last)
-        ]
-
-    def numbers(self):
         return [
-            self.ring, self.word, self.byte, self.read_dimension, self.write_dimension, self.mantissa, self.shift,
-            self.chosen.index, self.scored.index, self.exponent.index, self.pushed.index,
+            self.begin, self.take, self.feed, self.score, self.scale, self.read, self.write, *self.burst_flags(),
         ]  # fmt: skip
-
-
-@module
-def hand_down(clk, reset, above, below):
-    """`below` (`RowControl`) is `above`, a cycle later."""
-    flags = [cleared_register(clk, reset, source, target) for source, target in zip(above.flags(), below.flags())]
-    numbers = [register(clk, source, target) for source, target in zip(above.numbers(), below.numbers())]
-    return flags, numbers

@@ -3,12 +3,13 @@
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import clog2
+from hdl.delay import cleared_register, register
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed
 from hdl.tiled.activity import count_keys
 from hdl.tiled.columns import column_memories
 from hdl.tiled.control import Issue, block_sequence, round_sequence
-from hdl.tiled.interfaces import QueryWrites, RowControl, operand_signal, slot_bits
+from hdl.tiled.interfaces import QueryWrites, RowControl, hand_down, operand_signal, slot_bits
 from hdl.tiled.row import row
 from hdl.wires import wire
 
@@ -31,7 +32,8 @@ def of_row_group(group, values, value):
 def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, block_done, round_tick, activity, config):
     """The tiled array. Throughput: a round every 2d cycles as long as work is there, across tiles, blocks and heads.
 
-    A round that begins in cycle 0 has its sums written by cycle 4d + 9 or earlier, if another one follows it or not.
+    A round that begins in cycle 0 has its sums written by cycle 4d + 10 or earlier, if another one follows it or not.
+    Each row works by a copy of the control of its own, a cycle behind it, and so do the column memories.
 
     Args:
         columns: `ColumnWrites`. queries: `QueryWrites`; written a cycle later.
@@ -48,7 +50,9 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
 
     control, issue = RowControl(config), Issue(config)
     advance = control.advance
-    column_address = Signal(intbv(0)[len(columns.address) :])
+    controls = [RowControl(config) for _ in range(rows)]
+    next_column_address, column_address = (Signal(intbv(0)[len(columns.address) :]) for _ in range(2))
+    will_be_granted = Signal(False)
     column_operands = [operand_signal() for _ in range(config.tile_keys)]
     row_queries = [QueryWrites(config) for _ in range(rows)]
     query_enables = [port.enable for port in row_queries]
@@ -60,11 +64,17 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     numerators = [Signed(config.numerator_bits).signal() for _ in range(rows)]
     denominators = [Bits(config.denominator_bits).signal() for _ in range(rows)]
     valids = [Signal(intbv(0)[config.lanes :]) for _ in range(rows)]
-    is_round, taken = Signal(False), Signal(False)
+    is_round, will_be_taken, taken = (Signal(False) for _ in range(3))
     group, group_before = (Signal(intbv(0)[len(sums.row_group) :]) for _ in range(2))
 
     blocks_and_tiles = block_sequence(clk, reset, work, blocks, drains, drained, block_done, advance, issue, config)
-    rounds = round_sequence(clk, reset, issue, control, sums.granted, column_address, round_tick, config)
+    rounds = round_sequence(clk, reset, issue, control, will_be_granted, next_column_address, round_tick, config)
+    copies = [hand_down(clk, reset, control, copy) for copy in controls]
+    in_step = [
+        register(clk, next_column_address, column_address),
+        register(clk, will_be_granted, sums.granted),
+        cleared_register(clk, reset, will_be_taken, taken),
+    ]
     memories = column_memories(clk, columns, column_address, column_operands, config)
 
     @always(clk.posedge)
@@ -80,7 +90,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
 
     pe_rows = [
         row(
-            clk, control, column_operands, row_queries[r], work[r], drain_address, numerators[r], denominators[r],
+            clk, controls[r], advance, column_operands, row_queries[r], work[r], drain_address, numerators[r], denominators[r],
             valids[r], config,
         )
         for r in range(rows)
@@ -90,7 +100,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     def items_taken():
         if control.begin:
             is_round.next = control.round
-        taken.next = control.take and is_round and not reset
+        will_be_taken.next = control.take and is_round
         activity.register_moves.next = 0
 
     keys_of_rows = count_keys(clk, reset, taken, valids, activity.multiplications, activity.idle_slots, config)
@@ -105,4 +115,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
         choices.append(of_row_group(group, numerators[i::drain_rows], sums.numerators[i]))
         choices.append(of_row_group(group, denominators[i::drain_rows], sums.denominators[i]))
 
-    return blocks_and_tiles, rounds, memories, query_writes, address_to_drain, pe_rows, row_group, choices, items_taken, keys_of_rows
+    return (
+        blocks_and_tiles, rounds, copies, in_step, memories, query_writes, address_to_drain, pe_rows, row_group, choices,
+        items_taken, keys_of_rows,
+    )  # fmt: skip

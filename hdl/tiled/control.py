@@ -91,7 +91,7 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
         advance.next = ended and not (last_tile and draining)
         block_end.next = ended and last_tile and not draining
 
-    # A round's items stay at the heads for three cycles after it has begun; nothing begins so soon.
+    # A round's items stay at the heads for four cycles after it has begun; nothing begins so soon.
     @always(clk.posedge)
     def what_can_begin():
         if reset or advance or not occupied:
@@ -313,7 +313,7 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
         delay_flag(clk, reset, valuing, read_soon, timing.sum_read - 1),
         delay_flag(clk, reset, read_soon, control.read, 1),
         delay_flag(clk, reset, control.read, control.write, timing.sum_write - timing.sum_read),
-        delay_flag(clk, reset, writing_last, issue.written, timing.sum_write),
+        delay_flag(clk, reset, writing_last, issue.written, timing.sum_write + 1),  # the rows are a cycle behind
         delay_number(clk, dimension, dimensions),
     ]
 

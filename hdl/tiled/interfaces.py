@@ -11,6 +11,8 @@ from golden.config import (
     Config,
     clog2,
 )
+from hdl.delay import cleared_register, register
+from hdl.hierarchy import module
 from hdl.stream import Bits, Flag, Signed, Stream
 from hdl.tiled.work import address_bits
 
@@ -113,13 +115,15 @@ class Burst:
 
 
 class RowControl:
-    """What the control tells all rows alike. Stages and cycles are those of `hdl.tiled.timing`.
+    """What the control tells all rows alike, and each row a copy of its own (`hand_down`), which makes the cycles.
+
+    Stages and cycles are those of `hdl.tiled.timing`.
 
     Attributes:
         begin: the next cycle is cycle 0 of an SDDMM phase, ...
         round: ... for a round (else the phase runs empty).
         take: cycle 2: the lanes take their inputs from the work item, which then goes.
-        advance: end-of-tile marks go.
+        advance: end-of-tile marks go. (From the control itself, not from the copies.)
         swap: cycle 2 of the SpMM phase: the lanes return to the inputs of the round before.
         ring: ring block of the round in SDDMM.
         word: stage 0, word of the query that holds the dimension. byte: stage 2, the dimension's place in it.
@@ -155,6 +159,30 @@ class RowControl:
         self.scored = Burst(config.lanes)
         self.exponent = Burst(config.lanes)
         self.pushed = Burst(config.lanes)
+
+    def flags(self):
+        return [
+            self.begin, self.round, self.take, self.swap, self.value, self.clear, self.accumulate, self.read, self.write,
+            self.scale, *self.burst_flags(),
+        ]  # fmt: skip
+
+    def burst_flags(self):
+        bursts = [self.chosen, self.scored, self.exponent, self.pushed]
+        return [flag for burst in bursts for flag in (burst.active, burst.first, burst.last)]
+
+    def numbers(self):
+        return [
+            self.ring, self.word, self.byte, self.read_dimension, self.write_dimension, self.mantissa, self.shift,
+            self.chosen.index, self.scored.index, self.exponent.index, self.pushed.index,
+        ]  # fmt: skip
+
+
+@module
+def hand_down(clk, reset, above, below):
+    """`below` (`RowControl`) is `above`, a cycle later, but for `advance`."""
+    flags = [cleared_register(clk, reset, source, target) for source, target in zip(above.flags(), below.flags())]
+    numbers = [register(clk, source, target) for source, target in zip(above.numbers(), below.numbers())]
+    return flags, numbers
 
 
 class RoundRecord:

@@ -65,15 +65,15 @@ def query_elements(clk, queries, control, slot, element, config):
 
 
 @module
-def row(clk, control, columns, queries, work, drain_address, numerator, denominator, valid, config):
+def row(clk, control, advance, columns, queries, work, drain_address, numerator, denominator, valid, config):
     """A PE row. It has no state that outlives a reset: whatever it writes, the control has asked for.
 
     Args:
-        control: `RowControl`, the same for all rows.
+        control: `RowControl`. advance: end-of-tile marks go.
         columns: int8 of all tile columns (stage 3).
         queries: `enable`, `address`, `data`: write port of this row's query memory.
         work: work items; an item at the head with `control.begin` and `control.round` is taken with `control.take`
-            (an end mark stays, and the row idles in this round); end marks go with `control.advance`.
+            (an end mark stays, and the row idles in this round); end marks go with `advance`.
         drain_address: {block parity, slot, dimension} for the normalizer, in cycles in which `control.read` is low.
         numerator, denominator: what is there, two cycles later.
         valid: bit j: lane j has a key in this round; from the cycle after `control.take` to the next one.
@@ -94,7 +94,7 @@ def row(clk, control, columns, queries, work, drain_address, numerator, denomina
 
     @always_comb
     def take_or_advance():
-        work.ready.next = (control.take and active) or control.advance
+        work.ready.next = (control.take and active) or advance
 
     @always(clk.posedge)
     def item():
