@@ -47,9 +47,9 @@ select -assert-none {*}$latches
 proc listed {args} {
     tee -q -o listed.txt select -list {*}$args
     set file [open listed.txt]
-    set objects [split [string trim [read $file]] \n]
+    set lines [split [read $file] \n]
     close $file
-    return $objects
+    return [lsearch -all -inline $lines */*]  ;# without warnings that nothing was found
 }
 proc use_registers_inside {modules block parameters ports} {
     array set cells {}
@@ -101,9 +101,11 @@ if {[string match "synth_ecp5*" $command]} {
 # family makes of adders have no model yet, so what they drive seems to have no driver: that is checked at the end.)
 run map_ffram:map_ffs
 if {[string match "synth_ecp5*" $command]} {
-    # Flip-flops of a slice share clock enable and reset: those that few have in common keep slices from filling up.
+    # Flip-flops of a slice share clock enable, and those of four slices reset: such that few have in common keep slices
+    # from filling up. Each flip-flop gets an inverter of its own where reset or enable are low active: one is enough.
     dfflegalize -cell \$_DFF_?_ 01 -cell \$_DFF_?P?_ r -cell \$_SDFF_?P?_ r -cell \$_DFFE_??_ 01 \
-        -cell \$_DFFE_?P??_ r -cell \$_SDFFE_?P??_ r -mince 5 -minsrst 5
+        -cell \$_DFFE_?P??_ r -cell \$_SDFFE_?P??_ r -mince 8 -minsrst 24
+    opt_merge
 }
 run map_ffs:map_luts
 design -push-copy

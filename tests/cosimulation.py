@@ -17,6 +17,7 @@ import atexit
 import fcntl
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -28,10 +29,12 @@ from myhdl import Cosimulation, Simulation, StopSimulation, always, block, delay
 from myhdl import _Cosimulation as myhdl_cosimulation
 from myhdl import _simulator
 
+from flows import synth
 from hdl.convert import convert
 from hdl.stream import AxiStream
 
 ENGINES = ("myhdl", "icarus")
+NETLIST = "ecp5"
 BUILD = Path(__file__).resolve().parents[1] / "build"
 RESET_CYCLES = 2        # run() resets for as long; streams start after it
 
@@ -99,10 +102,13 @@ class _Icarus(Cosimulation):
 
 
 def make(engine, definition, *args, **kwargs):
-    """The module ``definition`` (made by ``@module``) with these arguments, simulated by ``engine`` (see ``ENGINES``)."""
+    """The module ``definition`` (made by ``@module``) with these arguments, simulated by ``engine``.
+
+    engine: one of ``ENGINES``, or ``NETLIST``: what synthesis for ECP5 makes of its Verilog.
+    """
     if engine == "myhdl":
         return definition(*args, **kwargs)
-    assert engine == "icarus", engine
+    assert engine in ("icarus", NETLIST), engine
     dut = definition.unelaborated(*args, **kwargs)
     (BUILD / "cosim").mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=definition.__name__ + "-", dir=BUILD / "cosim"))
@@ -119,8 +125,27 @@ def make(engine, definition, *args, **kwargs):
               f"{design.top} dut ({connections});", "endmodule", ""]
     (folder / "testbench.v").write_text("\n".join(lines))
     files = [Path(file).name for file in design.files]
+    if engine == NETLIST:
+        files = synthesize(folder, files, design.top)
     _tool("iverilog", "-g2005", "-o", "simulation", "-s", "testbench", "testbench.v", *files, cwd=folder)
     return _Icarus(folder, **signals)
+
+
+def synthesize(folder, files, top):
+    """The files of the netlist for ECP5 that ``flows/synth.tcl`` makes, with models of its cells."""
+    target = synth.TARGETS["ecp5"]
+    options = synth.core_file()["targets"][target.core_target]["flow_options"]
+    shutil.copy(synth.ROOT / "flows" / "synth.tcl", folder)
+    synth.configure(target.flow, options, [*files, "synth.tcl"], top, {}, folder)
+    _tool("make", f"{synth.NAME}.json", cwd=folder)
+    shared = Path(shutil.which("yosys")).resolve().parent.parent / "share" / "yosys" / "ecp5"
+    cells = (shared / "cells_sim.v").read_text()
+    (folder / "cells.v").write_text(re.sub(r"module (DP16KD|MULT18X18D)\b.*?endmodule", "", cells, flags=re.DOTALL))
+    for included in shared.glob("*.vh"):
+        shutil.copy(included, folder)
+    shutil.copy(Path(__file__).parent / "ecp5_blocks.v", folder)
+    _tool("yosys", "-q", "-p", f"read_json {synth.NAME}.json; write_verilog -noattr netlist.v", cwd=folder)
+    return ["netlist.v", "cells.v", "ecp5_blocks.v"]
 
 
 # Running -----------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import shutil
 import numpy as np
 import pytest
 from myhdl import Signal, always, block, instance, intbv
@@ -11,7 +12,7 @@ from golden.config import CONFIGS
 from hdl.banked.cluster import cluster
 from hdl.banked.interfaces import KeyPort, queries_stream, row_stream, sums_stream, word_bits, words_stream
 from hdl.banked.timing import KEY_CYCLES
-from tests.cosimulation import collect, drive, make, run
+from tests.cosimulation import NETLIST, collect, drive, make, run
 
 TINY, SMALL, BERT = CONFIGS["tiny"], CONFIGS["small"], CONFIGS["bert"]
 SETS = 2
@@ -245,6 +246,14 @@ def test_sums_are_golden_whatever_stalls(stalls):
 def test_sums_are_golden_in_myhdl(stalls):
     work = random_work(TINY, some_masks(TINY, 2), seed=2)
     simulate("myhdl", TINY, work, **STALLS[stalls])
+    check(work, TINY)
+
+
+@pytest.mark.skipif(not shutil.which("yosys"), reason="needs yosys")
+def test_the_netlist_makes_golden_sums():
+    """For ECP5, with the registers of multipliers and memories inside their blocks, and control sets shared."""
+    work = random_work(TINY, some_masks(TINY, 2), seed=2)
+    simulate(NETLIST, TINY, work, **STALLS["all"])
     check(work, TINY)
 
 

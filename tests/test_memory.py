@@ -7,8 +7,10 @@ import pytest
 from myhdl import Signal, block, instance, intbv
 
 from hdl.convert import convert
-from hdl.memory import distributed_ram, dual_port_ram, ram, ram_with_enable
-from tests.cosimulation import ENGINES, make, run
+from hdl.memory import (
+    distributed_ram, dual_port_ram, dual_port_ram_with_registers, ram, ram_with_enable, ram_with_register,
+)
+from tests.cosimulation import ENGINES, NETLIST, make, run
 
 
 def ports(width, depth):
@@ -19,10 +21,9 @@ def ports(width, depth):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("memory", [ram, ram_with_enable, distributed_ram])
-def test_reads_return_the_latest_write(engine, memory):
-    depth = 32
-    clk, p = Signal(False), ports(18, depth)
+@pytest.mark.parametrize("memory", [ram, ram_with_enable, ram_with_register, distributed_ram])
+def test_reads_return_the_latest_write(engine, memory, width=18, depth=32):
+    clk, p = Signal(False), ports(width, depth)
     read_enable = Signal(False)
     if memory is ram_with_enable:
         p["read_enable"] = read_enable
@@ -35,21 +36,23 @@ def test_reads_return_the_latest_write(engine, memory):
         def process():
             contents = {}
             for address in range(depth):
-                contents[address] = generator.getrandbits(18)
+                contents[address] = generator.getrandbits(width)
                 p["write_enable"].next, p["write_address"].next = True, address
                 p["write_data"].next = contents[address]
                 yield clk.posedge
-            expected = None
+            expected = latched = None
             for _ in range(500):
                 read, write = generator.sample(range(depth), 2)         # never the same word
-                enable, data = generator.randrange(2), generator.getrandbits(18)
+                enable, data = generator.randrange(2), generator.getrandbits(width)
                 read_enable.next = keep = generator.randrange(2)
                 p["write_enable"].next, p["write_address"].next, p["write_data"].next = enable, write, data
                 p["read_address"].next = read
                 yield clk.posedge
                 if memory is not distributed_ram and expected is not None:
                     assert p["read_data"] == expected                   # of the previous cycle's address
-                if memory is not ram_with_enable or keep:
+                if memory is ram_with_register:
+                    expected, latched = latched, contents[read]         # of the cycle before that one
+                elif memory is not ram_with_enable or keep:
                     expected = contents[read]
                 if memory is distributed_ram:
                     assert p["read_data"] == expected
@@ -70,9 +73,9 @@ def dual_ports(width, depth):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_both_ports_read_what_port_a_wrote(engine):
-    depth = 32
-    clk, p = Signal(False), dual_ports(18, depth)
+@pytest.mark.parametrize("memory", [dual_port_ram, dual_port_ram_with_registers])
+def test_both_ports_read_what_port_a_wrote(engine, memory, width=18, depth=32):
+    clk, p = Signal(False), dual_ports(width, depth)
     generator = random.Random(4)
     done = []
 
@@ -80,27 +83,42 @@ def test_both_ports_read_what_port_a_wrote(engine):
     def stimulus():
         @instance
         def process():
-            contents, expected = {}, (None, None)
+            contents, expected, latched = {}, (None, None), (None, None)
             for step in range(500):
                 filling = step < depth
                 a, b = (step, 0) if filling else generator.sample(range(depth), 2)       # never the same word
-                enable, data = filling or generator.randrange(2), generator.getrandbits(18)
+                enable, data = filling or generator.randrange(2), generator.getrandbits(width)
                 p["write_enable"].next, p["write_data"].next = enable, data
                 p["address_a"].next, p["address_b"].next = a, b
                 yield clk.posedge
                 for signal, word in zip((p["read_data_a"], p["read_data_b"]), expected):
                     assert word is None or signal == word                                # of the previous cycle's address
-                expected = None if enable else contents[a], None if filling else contents[b]
+                read = None if enable else contents[a], None if filling else contents[b]
+                if memory is dual_port_ram_with_registers:
+                    expected, latched = latched, read                                    # of the cycle before that one
+                else:
+                    expected = read
                 if enable:
                     contents[a] = data
             done.append(True)
             yield clk.posedge
         return process
 
-    run(clk, None, [make(engine, dual_port_ram, clk, **p), stimulus()], until=lambda: done)
+    run(clk, None, [make(engine, memory, clk, **p), stimulus()], until=lambda: done)
 
 
-@pytest.mark.skipif(not shutil.which("yosys"), reason="needs yosys")
+needs_yosys = pytest.mark.skipif(not shutil.which("yosys"), reason="needs yosys")
+
+
+@needs_yosys
+@pytest.mark.parametrize("width, depth", [(18, 32), (32, 512), (72, 512)])
+def test_block_rams_with_their_registers_inside_read_the_same(width, depth):
+    test_reads_return_the_latest_write(NETLIST, ram_with_register, width, depth)
+    if width < 36:
+        test_both_ports_read_what_port_a_wrote(NETLIST, dual_port_ram_with_registers, width, depth)
+
+
+@needs_yosys
 @pytest.mark.parametrize("memory, width, depth, cell, count", [
     (ram, 18, 1024, "DP16KD", 1),
     (ram, 72, 512, "DP16KD", 2),
