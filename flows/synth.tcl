@@ -104,7 +104,7 @@ if {[string match "synth_ecp5*" $command]} {
     # Flip-flops of a slice share clock enable, and those of four slices reset: such that few have in common keep slices
     # from filling up. Each flip-flop gets an inverter of its own where reset or enable are low active: one is enough.
     dfflegalize -cell \$_DFF_?_ 01 -cell \$_DFF_?P?_ r -cell \$_SDFF_?P?_ r -cell \$_DFFE_??_ 01 \
-        -cell \$_DFFE_?P??_ r -cell \$_SDFFE_?P??_ r -mince 8 -minsrst 24
+        -cell \$_DFFE_?P??_ r -cell \$_SDFFE_?P??_ r -mince 4 -minsrst 8
     opt_merge
 }
 run map_ffs:map_luts
