@@ -55,19 +55,21 @@ def fifo(clk, reset, inp, out, depth):
     read_address = Signal(intbv(0)[address_width:])
     write_enable = Signal(False)
     read_enable = Signal(False)
-    not_full = Signal(False)
+    not_full, filled = Signal(True), Signal(False)  # registers, as both sides' logic goes on behind them
+    next_write, next_read = (Signal(modbv(0)[address_width + 1:]) for _ in range(2))
     occupied = Signal(False)
 
     @always_comb
     def accept():
-        not_full.next = (write_pointer ^ read_pointer) != depth
+        next_write.next = write_pointer + 1
+        next_read.next = read_pointer + 1
         write_address.next = write_pointer[address_width:]
         read_address.next = read_pointer[address_width:]
 
     @always_comb
     def enables():
         write_enable.next = inp.valid and not_full
-        read_enable.next = (write_pointer != read_pointer) and (out.ready or not occupied)
+        read_enable.next = filled and (out.ready or not occupied)
 
     memory = distributed_ram(clk, write_enable, write_address, inp_word, read_address, read_word, depth=depth)
 
@@ -77,14 +79,22 @@ def fifo(clk, reset, inp, out, depth):
             write_pointer.next = 0
             read_pointer.next = 0
             occupied.next = False
+            not_full.next = True
+            filled.next = False
         else:
             if write_enable:
-                write_pointer.next = write_pointer + 1
+                write_pointer.next = next_write
             if read_enable:
-                read_pointer.next = read_pointer + 1
+                read_pointer.next = next_read
                 occupied.next = True
             elif out.ready:
                 occupied.next = False
+            if write_enable and not read_enable:
+                filled.next = True
+                not_full.next = (next_write ^ read_pointer) != depth
+            elif read_enable and not write_enable:
+                filled.next = next_read != write_pointer
+                not_full.next = True
 
     @always(clk.posedge)
     def output_register():

@@ -123,7 +123,7 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
     A chunk takes its steps, or as many cycles as its scores take to be scaled, if that is more (``enable`` is low
     before the first step then).
     ``last``: step of the chunk; ``group_last``: its chunk is the last of the group. ``progress``: of the score stores,
-    whose conditions for a start are kept here. ``plan.take``: a group starts in the next cycle.
+    whose conditions for a start are kept here. ``plan.take``: a group has started in the cycle before.
     """
     lane_count, step_range = config.softmax_lanes, 1 << step_bits(config)
     two = MOST_GROUPS - 1  # buffers of a score store
@@ -132,16 +132,18 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
     groups_in_use = [Signal(intbv(0, min=0, max=MOST_GROUPS + 1)) for _ in range(lane_count)]  # begun, not finished
     chunk_bits = len(read.chunk)
     busy = Signal(False)  # in the cycles of a chunk
+    at_last = Signal(False)  # in its last one
+    one_step = Signal(False)  # it is the only one
     more = Signal(False)  # of the group after this chunk
     boundary, free, start_chunk, start_group = [Signal(False) for _ in range(4)]
     next_chunk = Signal(intbv(0)[chunk_bits + 1 :])  # of the group in hand
     next_slot = Signal(False)
     last_chunk = Signal(intbv(0)[chunk_bits:])
-    first_step, last_step = [Signal(intbv(0)[step_bits(config) :]) for _ in range(2)]
+    first_step, last_step, before_last = [Signal(intbv(0)[step_bits(config) :]) for _ in range(3)]
 
     @always_comb
     def following():
-        boundary.next = not busy or read.step == last_step
+        boundary.next = not busy or at_last
 
     @always_comb
     def buffers():
@@ -156,15 +158,14 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
     @always_comb
     def start():
         start_chunk.next = boundary and more and free
-        start_group.next = boundary and not more and free and plan.valid
-        plan.take.next = boundary and not more and free and plan.valid
+        start_group.next = boundary and not more and free and plan.valid and not plan.take
 
     @always_comb
     def strobes():
         enable.next = busy and read.step <= last_step
-        last.next = read.step == last_step
+        last.next = at_last
         group_last.next = not more
-        read.group_done.next = busy and read.step == last_step and not more
+        read.group_done.next = busy and at_last and not more
 
     @always(clk.posedge)
     def control():
@@ -184,12 +185,16 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
 
     @always(clk.posedge)
     def place():
+        plan.take.next = start_group and not reset
         if start_group:
             read.step.next = plan.first_step
+            at_last.next = plan.first_step == plan.last_step
         elif start_chunk:
             read.step.next = first_step
+            at_last.next = one_step
         elif not boundary:
             read.step.next = (read.step + 1) % step_range
+            at_last.next = read.step == before_last
         if start_group:
             read.chunk.next = 0
             next_chunk.next = 1
@@ -204,6 +209,8 @@ def step_sequencer(clk, reset, plan, key_set, progress, read, enable, last, grou
             read.key_set.next = key_set
             last_chunk.next = plan.last_chunk
             last_step.next = plan.last_step
+            before_last.next = (plan.last_step + (step_range - 1)) % step_range
+            one_step.next = plan.first_step == plan.last_step
             first_step.next = plan.first_step
 
     @always(clk.posedge)

@@ -37,7 +37,8 @@ def query_writer(clk, reset, beats, queries, head_end, block_done, idle, config)
     ring_block = Signal(modbv(0, min=0, max=RING_BLOCKS))
     block_open = Signal(False)  # the block has a query already
     blocks_in_use = Signal(intbv(0, min=0, max=RING_BLOCKS + 1))
-    opens = Signal(False)
+    opens, is_room = Signal(False), Signal(True)
+    last_place = RING_BLOCKS - 1
 
     # The beat that is being written.
     writing = Signal(False)
@@ -48,7 +49,7 @@ def query_writer(clk, reset, beats, queries, head_end, block_done, idle, config)
 
     @always_comb
     def accept():
-        beats.ready.next = (word == last_word or not writing) and (block_open or blocks_in_use != RING_BLOCKS)
+        beats.ready.next = (word == last_word or not writing) and (block_open or is_room)
 
     @always_comb
     def open_block():
@@ -58,10 +59,13 @@ def query_writer(clk, reset, beats, queries, head_end, block_done, idle, config)
     def ring():
         if reset:
             blocks_in_use.next = 0
+            is_room.next = True
         elif opens and not block_done:
             blocks_in_use.next = blocks_in_use + 1
+            is_room.next = blocks_in_use != last_place
         elif block_done and not opens:
             blocks_in_use.next = blocks_in_use - 1
+            is_room.next = True
 
     @always(clk.posedge)
     def place():

@@ -108,9 +108,9 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     )  # fmt: skip
     query_denominators = denominators(clk, reset, powered, power, drain_sum, denominator, drained, config)
 
-    @always_comb
+    @always(clk.posedge)
     def choices():
-        taken_event.active.next = taken
+        taken_event.active.next = taken and not reset
         taken_event.slot.next = head.slot
 
     has_room = Signal(False)

@@ -25,12 +25,16 @@ def index_queue(clk, reset, push, entry, pop, head, full, config):
     write_pointer, read_pointer = Signal(modbv(0)[pointer_bits + 1 :]), Signal(modbv(0)[pointer_bits + 1 :])
     write_address, read_address = Signal(intbv(0)[pointer_bits:]), Signal(intbv(0)[pointer_bits:])
     written, read = Signal(intbv(0)[width:]), Signal(intbv(0)[width:])
+    next_write, next_read = (Signal(modbv(0)[pointer_bits + 1 :]) for _ in range(2))
+    is_full, occupied = Signal(False), Signal(False)
 
     @always_comb
     def entry_word():
         written.next = concat(entry.slot, entry.key_set, entry.key)
         write_address.next = write_pointer[pointer_bits:]
         read_address.next = read_pointer[pointer_bits:]
+        next_write.next = write_pointer + 1
+        next_read.next = read_pointer + 1
 
     memory = distributed_ram(clk, push, write_address, written, read_address, read, depth=QUEUE_DEPTH)
 
@@ -39,16 +43,24 @@ def index_queue(clk, reset, push, entry, pop, head, full, config):
         if reset:
             write_pointer.next = 0
             read_pointer.next = 0
+            is_full.next = False
+            occupied.next = False
         else:
             if push:
-                write_pointer.next = write_pointer + 1
+                write_pointer.next = next_write
             if pop:
-                read_pointer.next = read_pointer + 1
+                read_pointer.next = next_read
+            if push and not pop:
+                occupied.next = True
+                is_full.next = (next_write ^ read_pointer) == QUEUE_DEPTH
+            elif pop and not push:
+                occupied.next = next_read != write_pointer
+                is_full.next = False
 
     @always_comb
     def levels():
-        full.next = (write_pointer ^ read_pointer) == QUEUE_DEPTH
-        head.active.next = write_pointer != read_pointer
+        full.next = is_full
+        head.active.next = occupied
 
     @always_comb
     def head_entry():

@@ -115,7 +115,8 @@ def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, ful
         else:
             stored.next = stored + change
 
-    @always_comb
+    # Of the cycle before: a lane's next pop comes a period later.
+    @always(clk.posedge)
     def room():
         has_room.next = stored != capacity
 

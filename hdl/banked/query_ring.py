@@ -45,12 +45,13 @@ def query_ring_writer(clk, reset, beats, queries, group_end, group_done, idle, c
     index = Signal(intbv(0)[index_bits(config) :])
     is_open = Signal(False)  # the group has a query already
     groups_in_use = Signal(intbv(0, min=0, max=config.ring_groups + 1))
-    accept, opens = Signal(False), Signal(False)
+    accept, opens, is_room = (Signal(value) for value in (False, False, True))
+    last_place = config.ring_groups - 1
 
     @always_comb
     def handshake():
-        beats.ready.next = is_open or groups_in_use != config.ring_groups
-        accept.next = beats.valid and (is_open or groups_in_use != config.ring_groups)
+        beats.ready.next = is_open or is_room
+        accept.next = beats.valid and (is_open or is_room)
 
     @always_comb
     def open_group():
@@ -60,10 +61,13 @@ def query_ring_writer(clk, reset, beats, queries, group_end, group_done, idle, c
     def ring():
         if reset:
             groups_in_use.next = 0
+            is_room.next = True
         elif opens and not group_done:
             groups_in_use.next = groups_in_use + 1
+            is_room.next = groups_in_use != last_place
         elif group_done and not opens:
             groups_in_use.next = groups_in_use - 1
+            is_room.next = True
 
     @always(clk.posedge)
     def place():

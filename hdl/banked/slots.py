@@ -81,8 +81,8 @@ def slots(
         packing, packing_set: slot whose words come next, and its key set. packable: its row is loaded.
         packed: its last word is taken.
         counted, finished: keys pushed (`CountEvent`), with the last of a query.
-        scored, taken: `Event`: a score goes to its memory, and two cycles later it is in the maximum; a score is chosen for its
-            value.
+        scored, taken: `Event`: a score goes to its memory, and two cycles later it is in the maximum; a score was chosen for its
+            value in the cycle before.
         usable: bit for each slot: all scores are there, and there are sums for its values.
         key_sets: bit for each slot.
         release: `Event`: all its values are chosen; the slot is free again.
@@ -99,8 +99,9 @@ def slots(
     open_pointer, load_pointer, ready_pointer, pack_pointer, oldest_pointer, drain_pointer = (
         Signal(modbv(0)[pointer_bits + 1 :]) for _ in range(6)
     )
-    window = Signal(intbv(0)[ring_size:])
-    oldest = Signal(intbv(0)[width:])
+    first_window = (1 << SUM_SLOTS) - 1
+    window, released_bit, drained_bit = (Signal(intbv(value)[ring_size:]) for value in (first_window, 0, 0))
+    oldest, entering = (Signal(intbv(0)[width:]) for _ in range(2))
     opening_entry, draining_entry = (Signal(intbv(0)[pointer_bits + 1 :]) for _ in range(2))
     released_sums = Signal(intbv(0, min=0, max=SUM_SLOTS + 1))  # of queries that have no slot any more
     sum_bits = clog2(SUM_SLOTS)
@@ -153,6 +154,7 @@ def slots(
         loading.next = load_pointer[pointer_bits:]
         packing.next = pack_pointer[pointer_bits:]
         oldest.next = oldest_pointer[pointer_bits:]
+        entering.next = (drain_pointer + SUM_SLOTS) & (ring_size - 1)
         opening_entry.next = open_pointer
         draining_entry.next = drain_pointer
         drain_sum.next = drain_pointer[sum_bits:]
@@ -161,11 +163,21 @@ def slots(
         packable.next = ready_pointer != pack_pointer
 
     @always_comb
+    def changes_of_window():
+        released_bit.next = 0
+        if release.active:
+            released_bit.next = 1 << oldest
+        drained_bit.next = 0
+        if drained:
+            drained_bit.next = 1 << entering
+
+    # The slots from the oldest one on whose queries have sums: SUM_SLOTS queries from the oldest one that hasn't drained.
+    @always(clk.posedge)
     def window_of_sums():
-        window.next = 0
-        for age in range(SUM_SLOTS):
-            if released_sums + age < SUM_SLOTS:
-                window.next[(oldest + age) % ring_size] = 1
+        if reset:
+            window.next = first_window
+        else:
+            window.next = (window & ~released_bit) | drained_bit
 
     @always(clk.posedge)
     def set_of_slot():
@@ -189,4 +201,6 @@ def slots(
         )
         for number in range(ring_size)
     ]  # fmt: skip
-    return header, pointers, slot_numbers, window_of_sums, set_of_slot, flags, entry_of_slot, counters
+    return (
+        header, pointers, slot_numbers, changes_of_window, window_of_sums, set_of_slot, flags, entry_of_slot, counters,
+    )  # fmt: skip
