@@ -86,14 +86,17 @@ def output(
 
     @always(clk.posedge)
     def beat():
-        if send:
+        # The wide word under few conditions: what is there without ``offered`` is nobody's.
+        if room:
             frame.tdata.next = head.data
+            if open_poisoned:
+                frame.tdata.next = 0
+        if send:
             frame.tlast.next = head.head_last
             frame.tuser.next = False
             open_tag.next = head.tag
             last_key_set.next = head.key_set
         elif end_early:
-            frame.tdata.next = 0
             frame.tlast.next = True
             frame.tuser.next = True
         if discard and head.head_last:

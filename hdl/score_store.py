@@ -1,6 +1,5 @@
 """Predicted scores of two groups, and their maxima: one group is written while the one before it is streamed out."""
 
-import copy
 
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
 
@@ -11,6 +10,7 @@ from hdl.hierarchy import module
 from hdl.memory import distributed_ram, ram_with_enable
 from hdl.score_scaler import HIGHEST, LOWEST
 from hdl.stream import Bits, Flag, Signed, Stream
+from hdl.wires import wire
 
 TAG_BITS = 4
 MOST_GROUPS = 3  # begun and not yet streamed out: the third may follow the first through its buffer
@@ -65,13 +65,6 @@ class StoreProgress:
     def __init__(self, config):
         self.finished = Signal(False)
         self.free_chunks = Signal(intbv(0)[max(1, clog2(config.max_chunks)) :])
-
-
-def _own_ready(stream):
-    """The same stream with a ``ready`` of its own."""
-    view = copy.copy(stream)
-    view.ready = Signal(False)
-    return view
 
 
 def _score():
@@ -191,13 +184,18 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     lane_count = config.softmax_lanes
     all_keys, visible_bits = (1 << key_count) - 1, config.key_count_bits
     key_masks = tuple((2 << i) - 1 for i in range(key_count))
-    group, fetched = begun.like(), chunks.like()
+    group = Stream(
+        **begun.fields, last_number=Bits(clog2(config.predict_queries) + 1), has_queries=Flag(),
+        first_seen=Bits(config.key_count_bits + 1),
+    )  # fmt: skip
+    coming, fetched = group.like(), chunks.like()
     indices = tuple(number * lane_count + lane for number in range(place.number.max))
-    lane_shares = tuple(len(range(lane, count, lane_count)) for count in range(1 << len(group.count)))
-    queue = fifo(clk, reset, _own_ready(begun), group, depth=_GROUP_QUEUE)
+    last_numbers = tuple(max(0, len(range(lane, count, lane_count)) - 1) for count in range(1 << len(begun.count)))
+    # What depends on the group alone is found before it waits.
+    same = [wire(getattr(begun, name), getattr(coming, name)) for name in begun.fields]
+    queue = fifo(clk, reset, coming, group, depth=_GROUP_QUEUE)
 
     complete_groups = Signal(intbv(0, min=0, max=MOST_GROUPS + 1))
-    lane_queries = Signal(intbv(0)[clog2(config.predict_queries) + 2 :])
     index = Signal(intbv(0)[clog2(config.predict_queries) + 1 :])  # of the query in its group
     last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])  # the query's last visible key
     next_last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])
@@ -206,31 +204,34 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     last_mask = Signal(intbv(0)[key_count:])
 
     @always_comb
-    def share_of_group():
-        lane_queries.next = lane_shares[group.count]
+    def lane_of_group():
+        coming.valid.next = begun.valid
+        coming.last_number.next = last_numbers[begun.count]
+        coming.has_queries.next = begun.count > lane
+        coming.first_seen.next = begun.last_visible
+        if begun.causal:
+            coming.first_seen.next = begun.last_visible + lane
 
     @always_comb
     def query():
         index.next = indices[place.number]
         if place.number != 0:
             last_seen.next = next_last_seen
-        elif group.causal:
-            last_seen.next = group.last_visible + lane
         else:
-            last_seen.next = group.last_visible
+            last_seen.next = group.first_seen
 
     @always_comb
     def bounds():
         advance.next = chunks.ready or not chunks.valid
-        offered.next = complete_groups != 0 and group.valid and lane_queries != 0
+        offered.next = complete_groups != 0 and group.valid and group.has_queries
         last_chunk.next = place.chunk == (last_seen >> key_shift)
-        last_query.next = place.number + 1 == lane_queries
+        last_query.next = place.number == group.last_number
 
     @always_comb
     def end_of_group():
         finish.next = (
             advance and complete_groups != 0 and group.valid
-            and (lane_queries == 0 or (last_chunk and last_query))
+            and (not group.has_queries or (last_chunk and last_query))
         )  # fmt: skip
 
     @always(clk.posedge)
@@ -325,8 +326,8 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
         _settings_register(clk, advance, fetched, chunks),
     ]
     return (
-        queue, share_of_group, query, bounds, end_of_group, report, take, groups, next_place, next_query, valid, fetch,
-        mask_of_last, offer, settings,
+        queue, same, lane_of_group, query, bounds, end_of_group, report, take, groups, next_place, next_query, valid,
+        fetch, mask_of_last, offer, settings,
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The banked array: key memories, and clusters that work on their queries (golden twin: golden/banked.py)."""
 
-from myhdl import Signal, always, always_comb, block, intbv
+from myhdl import Signal, always, intbv
 
 from golden.config import clog2
 from hdl.banked.cluster import cluster
@@ -10,15 +10,16 @@ from hdl.delay import reset_copy
 from hdl.hierarchy import module
 
 
-@block
-def _score_phase(odd_phase, even, score_phase):
-    """Whether a cluster that makes scores in even (else: odd) phases makes scores in this one."""
+@module
+def phase_copy(clk, next_odd_phase, next_word, score_phase, word, even):
+    """A cluster's own registers: whether it, which makes scores in even (else: odd) phases, does so now, and the word."""
 
-    @always_comb
-    def compare():
-        score_phase.next = odd_phase != even
+    @always(clk.posedge)
+    def step():
+        score_phase.next = next_odd_phase != even
+        word.next = next_word
 
-    return compare
+    return step
 
 
 @module
@@ -39,7 +40,9 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, roun
 
     odd_phase, round_end, occupied = Signal(False), Signal(False), Signal(False)
     word = Signal(intbv(0)[word_bits(config) :])
-    score_phases = {even: Signal(False) for even in (True, False)}
+    next_odd_phase, next_word = Signal(False), Signal(intbv(0)[word_bits(config) :])
+    score_phases = [Signal(False) for _ in clusters]
+    cluster_words = [Signal(intbv(0)[word_bits(config) :]) for _ in clusters]
     ports = [[KeyPort(config) for _ in range(config.lanes)] for _ in clusters]
     busy_lanes = [Signal(intbv(0, min=0, max=config.lanes + 1)) for _ in clusters]
     number_of_clusters, lane_slots = config.rows, config.rows * config.lanes
@@ -52,21 +55,28 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, roun
 
     @always(clk.posedge)
     def phase_counter():
+        word.next = next_word
+        odd_phase.next = next_odd_phase
         if reset:
-            word.next = 0
-            odd_phase.next = False
-        elif word == last_word:
-            word.next = 0
-            odd_phase.next = not odd_phase
+            next_word.next = 0
+            next_odd_phase.next = False
+        elif next_word == last_word:
+            next_word.next = 0
+            next_odd_phase.next = not next_odd_phase
         else:
-            word.next = word + 1
+            next_word.next = next_word + 1
 
-    phases = [_score_phase(odd_phase, even, score_phase) for even, score_phase in score_phases.items()]
+    phases = [
+        phase_copy(
+            clk, next_odd_phase, next_word, score_phases[c], cluster_words[c], even=scores_in_even_phases(c, config)
+        )
+        for c in clusters
+    ]  # fmt: skip
     memories = keys(clk, key_writes, odd_phase, ports, config)
     array = [
         cluster(
-            clk, resets[c], score_phases[scores_in_even_phases(c, config)], word, queries[c], rows[c], words[c], ports[c],
-            sums[c], rooms[c], busy_lanes[c], config,
+            clk, resets[c], score_phases[c], cluster_words[c], queries[c], rows[c], words[c], ports[c], sums[c],
+            rooms[c], busy_lanes[c], config,
         )
         for c in clusters
     ]  # fmt: skip
