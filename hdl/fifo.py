@@ -98,7 +98,7 @@ def fifo(clk, reset, inp, out, depth):
 
     @always(clk.posedge)
     def output_register():
-        if read_enable:
+        if out.ready or not occupied:  # and not only with `read_enable`: many flip-flops wait for this
             out_word.next = read_word
 
     @always_comb

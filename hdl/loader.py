@@ -1,6 +1,6 @@
 """The loader: K, V and Q from the input stream to the array, the predictor and the normalizer."""
 
-from myhdl import Signal, always, always_comb, intbv
+from myhdl import Signal, always, always_comb
 
 from hdl.banked.gather import gather
 from hdl.banked.query_ring import query_ring_writer
@@ -10,7 +10,19 @@ from hdl.hierarchy import module
 from hdl.loader_control import Moves, loader_control
 from hdl.quantizer import rows_stream
 from hdl.query_writer import query_beats_stream, query_writer
+from hdl.stream import Bits, Flag, Stream
 from hdl.value_sum import ValueSumAdds, value_sum
+from hdl.wires import wire
+
+
+def moves_stream(moves, config):
+    """``moves`` (`hdl.loader_control.Moves`) with the beat's ``data`` and its head's ``predict_dims``."""
+    flags = ("key", "value", "query", "marker", "key_set", "last_beat", "last_row", "head_last")
+    numbers = ("row", "beat", "count")
+    return Stream(
+        data=Bits(config.stream_bits), predict_dims=Bits(config.predict_dims_bits),
+        **{name: Flag() for name in flags}, **{name: Bits(len(getattr(moves, name))) for name in numbers},
+    )  # fmt: skip
 
 
 @module
@@ -26,7 +38,7 @@ def loader(
     ``value_sums``: read port, one cycle. ``queries_done``: the oldest block (banked: group) of queries isn't needed any
     more; ``head_done`` (with the head's ``head_done_key_set``): one cycle each. ``poison_valid`` (one cycle, with
     ``poison_tag``) comes before the marker that closes its head. ``status``: ``error_valid`` (one cycle, with ``error_code``), ``keys_valid``, ``busy``.
-    The first beat of K is taken two cycles after its descriptor, and comes out at ``rows`` one cycle later.
+    The first beat of K is taken two cycles after its descriptor, and comes out at ``rows`` two cycles later.
     """
     banked = config.array == "banked"
     moves = Moves(config)
@@ -35,30 +47,43 @@ def loader(
         config,
     )  # fmt: skip
 
-    data = Signal(intbv(0)[config.stream_bits :])
+    # What goes, through registers: the control decides by the frame alone, the sinks behind it wait for one another.
+    coming = moves_stream(moves, config)
+    moved = coming.like()
+    names = [name for name in coming.fields if name not in ("data", "predict_dims")]
+    places = [wire(getattr(moves, name), getattr(coming, name)) for name in names]
+    move_register = register_slice(clk, reset, coming, moved)
 
     @always_comb
-    def beat_data():
+    def beat():
+        moves.ready.next = coming.ready
+        coming.valid.next = moves.key or moves.value or moves.query or moves.marker
+        coming.predict_dims.next = head.predict_dims
+        coming.data.next = frame.tdata
         if moves.padding:
-            data.next = 0
-        else:
-            data.next = frame.tdata
+            coming.data.next = 0
+
+    go = Signal(False)
+
+    @always_comb
+    def go_together():
+        go.next = moved.valid and moved.ready
 
     # Keys and queries to the quantizer.
     moving_rows = rows_stream(config)
 
     @always_comb
     def row_beats():
-        moving_rows.valid.next = moves.key or moves.query or moves.marker
-        moving_rows.data.next = data
-        moving_rows.predict_dims.next = head.predict_dims
-        moving_rows.last.next = moves.last_beat and not moves.marker
-        moving_rows.marker.next = moves.marker
-        moving_rows.query.next = not moves.key
-        moving_rows.key_set.next = moves.key_set
-        moving_rows.index.next = moves.row
-        moving_rows.count.next = moves.count
-        moving_rows.head_last.next = moves.marker and moves.head_last
+        moving_rows.valid.next = go and not moved.value
+        moving_rows.data.next = moved.data
+        moving_rows.predict_dims.next = moved.predict_dims
+        moving_rows.last.next = moved.last_beat and not moved.marker
+        moving_rows.marker.next = moved.marker
+        moving_rows.query.next = not moved.key
+        moving_rows.key_set.next = moved.key_set
+        moving_rows.index.next = moved.row
+        moving_rows.count.next = moved.count
+        moving_rows.head_last.next = moved.marker and moved.head_last
 
     row_register = register_slice(clk, reset, moving_rows, rows)
 
@@ -67,16 +92,25 @@ def loader(
 
     @always_comb
     def array_beats():
-        key_beats.valid.next = moves.key or moves.value
-        key_beats.data.next = data
-        key_beats.key.next = moves.row
-        key_beats.beat.next = moves.beat
-        key_beats.last.next = moves.last_row and moves.last_beat
-        key_beats.key_set.next = moves.key_set
-        key_beats.value.next = moves.value
+        key_beats.valid.next = go and (moved.key or moved.value)
+        key_beats.data.next = moved.data
+        key_beats.key.next = moved.row
+        key_beats.beat.next = moved.beat
+        key_beats.last.next = moved.last_row and moved.last_beat
+        key_beats.key_set.next = moved.key_set
+        key_beats.value.next = moved.value
 
     arrange = gather if banked else corner_turn
-    arrangement = arrange(clk, reset, key_beats, keys, moves.keys_busy, config=config)
+    arranging, arrived = Signal(False), Signal(False)
+    arrangement = arrange(clk, reset, key_beats, keys, arranging, config=config)
+
+    @always(clk.posedge)
+    def arrivals():
+        arrived.next = go and (moved.key or moved.value)
+
+    @always_comb
+    def keys_underway():
+        moves.keys_busy.next = arranging or arrived or (moved.valid and (moved.key or moved.value))
 
     # Queries to the query memories.
     query_beats = query_beats_stream(config)
@@ -85,10 +119,10 @@ def loader(
 
     @always_comb
     def word_beats():
-        query_beats.valid.next = moves.query
-        query_beats.data.next = data
-        query_beats.beat.next = moves.beat
-        queries_end.next = moves.marker and (banked or moves.head_last)
+        query_beats.valid.next = go and moved.query
+        query_beats.data.next = moved.data
+        query_beats.beat.next = moved.beat
+        queries_end.next = go and moved.marker and (banked or moved.head_last)
 
     write_queries = query_ring_writer if banked else query_writer
     writer = write_queries(clk, reset, query_beats, queries, queries_end, queries_done, queries_written, config=config)
@@ -99,11 +133,11 @@ def loader(
 
     @always(clk.posedge)
     def value_beats():
-        values.enable.next = moves.value and not reset
-        values.address.next = (((moves.key_set << key_bits) | moves.row) << beat_bits) | moves.beat
-        values.data.next = frame.tdata
-        adds.first.next = moves.row == 0
-        adds.address.next = (moves.key_set << beat_bits) | moves.beat
+        values.enable.next = go and moved.value and not reset
+        values.address.next = (((moved.key_set << key_bits) | moved.row) << beat_bits) | moved.beat
+        values.data.next = moved.data
+        adds.first.next = moved.row == 0
+        adds.address.next = (moved.key_set << beat_bits) | moved.beat
 
     @always_comb
     def summands():
@@ -114,12 +148,16 @@ def loader(
 
     @always_comb
     def readiness():
-        moves.key_ready.next = key_beats.ready and moving_rows.ready
-        moves.value_ready.next = key_beats.ready
-        moves.query_ready.next = query_beats.ready and moving_rows.ready
-        moves.marker_ready.next = queries_written and moving_rows.ready
+        if moved.value:
+            moved.ready.next = key_beats.ready
+        elif moved.key:
+            moved.ready.next = key_beats.ready and moving_rows.ready
+        elif moved.query:
+            moved.ready.next = query_beats.ready and moving_rows.ready
+        else:
+            moved.ready.next = queries_written and moving_rows.ready
 
     return (
-        control, beat_data, row_beats, row_register, array_beats, arrangement, word_beats, writer, value_beats,
-        summands, sums, readiness,
+        control, places, move_register, beat, go_together, row_beats, row_register, array_beats, arrangement, arrivals,
+        keys_underway, word_beats, writer, value_beats, summands, sums, readiness,
     )  # fmt: skip

@@ -17,8 +17,7 @@ class Moves:
     From the control: `key`, `value`, `query` (a beat of K, V or Q goes) and `marker`; `padding`: the beat is zeros, not
     the frame's; where it belongs: `key_set`, `row` (key; for a query its index in its group), `beat`, `last_beat` (of
     its row), `last_row` (of K, V or Q); of a marker: `count`, `head_last`.
-    From the sinks, which mustn't look at the above: `key_ready`, `value_ready`, `query_ready`, `marker_ready`;
-    `keys_busy`: parts of K or V have yet to be written to the array's memories.
+    From the loader: `ready`: something can go; `keys_busy`: parts of K or V have yet to be written to the array's memories.
     """
 
     def __init__(self, config):
@@ -34,10 +33,7 @@ class Moves:
         self.last_row = Flag().signal()
         self.count = Bits(clog2(config.predict_queries) + 1).signal()
         self.head_last = Flag().signal()
-        self.key_ready = Flag().signal()
-        self.value_ready = Flag().signal()
-        self.query_ready = Flag().signal()
-        self.marker_ready = Flag().signal()
+        self.ready = Flag().signal()
         self.keys_busy = Flag().signal()
 
 
@@ -125,14 +121,7 @@ def loader_control(
 
     @always_comb
     def find_sink():
-        if state == states.KEYS:
-            sink_ready.next = moves.key_ready
-        elif state == states.VALUES:
-            sink_ready.next = moves.value_ready
-        elif state == states.QUERIES:
-            sink_ready.next = moves.query_ready
-        else:
-            sink_ready.next = False
+        sink_ready.next = moves.ready and (state == states.KEYS or state == states.VALUES or state == states.QUERIES)
 
     @always_comb
     def beat():
@@ -151,7 +140,7 @@ def loader_control(
         moves.key.next = take and state == states.KEYS
         moves.value.next = take and state == states.VALUES
         moves.query.next = take and state == states.QUERIES
-        moves.marker.next = state == states.MARK and moves.marker_ready and head_sent
+        moves.marker.next = state == states.MARK and moves.ready and head_sent
         moves.last_beat.next = ends_row
         if state == states.QUERIES or state == states.MARK:
             moves.key_set.next = key_set

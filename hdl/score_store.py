@@ -186,7 +186,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     key_masks = tuple((2 << i) - 1 for i in range(key_count))
     group = Stream(
         **begun.fields, last_number=Bits(clog2(config.predict_queries) + 1), has_queries=Flag(),
-        first_seen=Bits(config.key_count_bits + 1),
+        one_query=Flag(), first_seen=Bits(config.key_count_bits + 1),
     )  # fmt: skip
     coming, fetched = group.like(), chunks.like()
     indices = tuple(number * lane_count + lane for number in range(place.number.max))
@@ -200,6 +200,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])  # the query's last visible key
     next_last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])
     advance, offered, last_chunk, last_query, finish = [Signal(False) for _ in range(5)]
+    first_query, at_last_query = Signal(True), Signal(False)  # which query `place` is at
     last_key = Signal(intbv(0, min=0, max=max(2, key_count)))
     last_mask = Signal(intbv(0)[key_count:])
 
@@ -208,6 +209,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
         coming.valid.next = begun.valid
         coming.last_number.next = last_numbers[begun.count]
         coming.has_queries.next = begun.count > lane
+        coming.one_query.next = begun.count <= lane + lane_count
         coming.first_seen.next = begun.last_visible
         if begun.causal:
             coming.first_seen.next = begun.last_visible + lane
@@ -215,7 +217,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     @always_comb
     def query():
         index.next = indices[place.number]
-        if place.number != 0:
+        if not first_query:
             last_seen.next = next_last_seen
         else:
             last_seen.next = group.first_seen
@@ -225,7 +227,10 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
         advance.next = chunks.ready or not chunks.valid
         offered.next = complete_groups != 0 and group.valid and group.has_queries
         last_chunk.next = place.chunk == (last_seen >> key_shift)
-        last_query.next = place.number == group.last_number
+        if first_query:
+            last_query.next = group.one_query
+        else:
+            last_query.next = at_last_query
 
     @always_comb
     def end_of_group():
@@ -262,14 +267,18 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
             place.buffer.next = False
             place.number.next = 0
             place.chunk.next = 0
+            first_query.next = True
         elif finish:
             place.buffer.next = not place.buffer
             place.number.next = 0
             place.chunk.next = 0
+            first_query.next = True
         elif read:
             if last_chunk:
                 place.number.next = place.number + 1
                 place.chunk.next = 0
+                first_query.next = False
+                at_last_query.next = place.number + 1 == group.last_number
             else:
                 place.chunk.next = place.chunk + 1
 

@@ -48,7 +48,8 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, roun
     number_of_clusters, lane_slots = config.rows, config.rows * config.lanes
     phase_shift = clog2(config.d)
     scores_in_even = sum(scores_in_even_phases(c, config) << c for c in clusters)
-    scores_before = Signal(intbv(0, min=0, max=lane_slots + 1))
+    lanes_busy, lanes_scoring, lanes_idle = (Signal(intbv(0, min=0, max=lane_slots + 1)) for _ in range(3))
+    first_word, first_of_round = Signal(False), Signal(False)
 
     resets = [Signal(True) for _ in clusters]
     copies = [reset_copy(clk, reset, copy) for copy in resets]
@@ -102,13 +103,17 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, roun
             busy[:] = busy + busy_lanes[c]
             if odd_phase == ((scores_in_even >> c) & 1):
                 scoring[:] = scoring + busy_lanes[c]
+        lanes_busy.next = busy
+        lanes_scoring.next = scoring
+        first_word.next = word == 0
+        first_of_round.next = word == 0 and round_end
         activity.multiplications.next = 0
         activity.register_moves.next = 0
         activity.idle_slots.next = 0
-        if word == 0:
-            activity.multiplications.next = busy << phase_shift
-            scores_before.next = scoring
-            if round_end and occupied:
-                activity.idle_slots.next = lane_slots - scores_before - scoring
+        if first_word:
+            activity.multiplications.next = lanes_busy << phase_shift
+            lanes_idle.next = lane_slots - lanes_scoring
+            if first_of_round and occupied:
+                activity.idle_slots.next = lanes_idle - lanes_scoring
 
     return copies, phase_counter, phases, memories, array, rounds, done_by_lanes
