@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -28,8 +29,10 @@ _POLL_SECONDS = 0.5
 VERILATOR_OPTIONS = ("--timing", "-O3", "--x-assign fast", "--x-initial fast", "-Wno-fatal", "-Wno-lint",
                      "-Wno-style", "-Wno-TIMESCALEMOD", "-CFLAGS -O2")  # fmt: skip
 LARGE_MULTIPLIERS = 512
-LARGE_OPTIONS = ("-O1", "-CFLAGS -O0", "--output-split 20000")
-"""For arrays with more multipliers than that, the C++ compiler is what takes long, not the simulation."""
+LARGE_OPTIONS = ("--build", "--hierarchical", "--output-split 20000")
+REPEATED = ("sanger_row", "sanger_row_packer", "sanger_score_cell")
+"""For arrays with more multipliers than that, Verilator compiles modules of which there are many apart, once for all of
+them: otherwise the C++ compiler takes half an hour."""
 
 IVERILOG_OPTIONS = ("-g2012",)
 
@@ -126,23 +129,29 @@ def build(engine: str, config: Config, waves: bool = False) -> Path:
         rtl = folder / "verilog"
         shutil.copytree(generated, rtl, dirs_exist_ok=True)
         files = [rtl / file.name for file in files]
+        large = engine == "verilator" and config.multipliers > LARGE_MULTIPLIERS and not waves
+        testbench = [(TESTBENCH, "systemVerilogSource")]
+        if large:
+            testbench = _prepare_hierarchy(rtl, config)
         edam = {
             "name": "sanger",
             "toplevel": TOPLEVEL,
             "files": [{"name": str(file), "file_type": "verilogSource"} for file in files]
-            + [{"name": str(TESTBENCH), "file_type": "systemVerilogSource"}],
+            + [{"name": str(path), "file_type": kind} for path, kind in testbench],
             "parameters": {"STREAM_BITS": {"datatype": "int", "paramtype": "vlogparam", "default": config.stream_bits}},
             "flow_options": {
                 "tool": engine,
-                "mode": "binary",
+                "mode": "cc" if large else "binary",
                 "verilator_options": [
                     *VERILATOR_OPTIONS,
-                    *(LARGE_OPTIONS if config.multipliers > LARGE_MULTIPLIERS else ()),
+                    *(LARGE_OPTIONS if large else ()),
                     *(["--trace"] if waves else []),
                 ],
                 "iverilog_options": list(IVERILOG_OPTIONS),
             },
         }
+        if large:
+            edam["parameters"] = {}  # Verilator would look for them in the blocks too
         if engine == "icarus":
             edam["flow_options"] = {key: edam["flow_options"][key] for key in ("tool", "iverilog_options")}
         else:
@@ -155,3 +164,47 @@ def build(engine: str, config: Config, waves: bool = False) -> Path:
                 raise SimulationError(f"{engine} refused the Verilog; its log is {log}")
         (folder / "built").touch()
         return folder
+
+
+_MAIN = """\
+#include "V%(top)s.h"
+#include "verilated.h"
+
+// What `verilator --binary` makes, which can't be hierarchical.
+int main(int argc, char** argv) {
+    VerilatedContext context;
+    context.commandArgs(argc, argv);
+    V%(top)s top{&context};
+    while (!context.gotFinish()) {
+        top.eval();
+        if (!top.eventsPending()) break;
+        context.time(top.nextTimeSlot());
+    }
+    top.final();
+}
+"""
+
+
+def _prepare_hierarchy(rtl: Path, config: Config) -> list[tuple[Path, str]]:
+    """Make ``REPEATED`` modules blocks of Verilator's hierarchy; returns the files of the testbench, with their types."""
+    for name in REPEATED:
+        path = rtl / f"{name}.v"
+        path.write_text(_without_signed_ports(path.read_text(), name))
+    marks, main, testbench = rtl / "hierarchy.vlt", rtl / "main.cpp", rtl / TESTBENCH.name
+    marks.write_text("`verilator_config\n" + "".join(f'hier_block -module "{name}"\n' for name in REPEATED))
+    main.write_text(_MAIN % {"top": TOPLEVEL})
+    text, count = re.subn(r"(parameter STREAM_BITS = )\d+", rf"\g<1>{config.stream_bits}", TESTBENCH.read_text())
+    assert count == 1
+    testbench.write_text(text)
+    return [(marks, "vlt"), (testbench, "systemVerilogSource"), (main, "cppSource")]
+
+
+def _without_signed_ports(text: str, name: str) -> str:
+    """The module ``name`` in another one of its name with unsigned ports: Verilator 5.006 writes ``input signed logic``."""
+    (header,) = re.findall(rf"^module {name} \((.*?)\);", text, re.MULTILINE | re.DOTALL)
+    ports = [re.sub(r"//.*", "", port).strip() for port in header.split(",")]
+    unsigned = ",\n    ".join(re.sub(r"\b(signed|reg|wire) ", "", port) for port in ports)
+    names = [port.split()[-1] for port in ports]
+    connections = ", ".join(f".{port}({port})" for port in names)
+    inside = re.sub(rf"^module {name} ", f"module {name}_inside ", text, flags=re.MULTILINE)
+    return f"{inside}\nmodule {name} (\n    {unsigned}\n);\n    {name}_inside contents ({connections});\nendmodule\n"

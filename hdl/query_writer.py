@@ -26,7 +26,7 @@ def query_writer(clk, reset, beats, queries, head_end, block_done, idle, config)
     """
     words = config.stream_bits // WORD_BITS
     word_bits, beat_bits = clog2(words), clog2(config.row_beats)
-    last_word, last_beat = words - 1, config.row_beats - 1
+    last_word, word_before_last, last_beat = words - 1, max(0, words - 2), config.row_beats - 1
     last_row, last_slot = config.rows - 1, config.slots - 1
     slot_place = word_bits + beat_bits
     ring_place = slot_place + slot_bits(config)
@@ -41,7 +41,7 @@ def query_writer(clk, reset, beats, queries, head_end, block_done, idle, config)
     last_place = RING_BLOCKS - 1
 
     # The beat that is being written.
-    writing = Signal(False)
+    writing, takes = Signal(False), Signal(True)  # takes: the next beat can come, as this one's last word goes
     word = Signal(intbv(0, min=0, max=words))
     rest = Signal(intbv(0)[config.stream_bits :])
     written_row = Signal(intbv(0, min=0, max=max(2, config.rows)))
@@ -49,7 +49,7 @@ def query_writer(clk, reset, beats, queries, head_end, block_done, idle, config)
 
     @always_comb
     def accept():
-        beats.ready.next = (word == last_word or not writing) and (block_open or is_room)
+        beats.ready.next = takes and (block_open or is_room)
 
     @always_comb
     def open_block():
@@ -98,15 +98,18 @@ def query_writer(clk, reset, beats, queries, head_end, block_done, idle, config)
     def write_control():
         if reset:
             writing.next = False
+            takes.next = True
             word.next = 0
         elif beats.ready and beats.valid:
             writing.next = True
+            takes.next = last_word == 0
             word.next = 0
         elif writing:
-            if word == last_word:
+            if takes:
                 writing.next = False
                 word.next = 0
             else:
+                takes.next = word == word_before_last
                 word.next = word + 1
 
     @always(clk.posedge)

@@ -39,6 +39,18 @@ def _turns(clk, reset, taken, row, chosen, rows):
     return turn
 
 
+@block
+def _ones(clk, bits, count):
+    """How many of a few bits are set."""
+    counts = tuple(number.bit_count() for number in range(1 << len(bits)))
+
+    @always(clk.posedge)
+    def look_up():
+        count.next = counts[bits]
+
+    return look_up
+
+
 @module
 def count_keys(clk, reset, taken, valids, multiplications, idle_slots, config):
     """Multiplications and idle lane slots of a round.
@@ -49,22 +61,25 @@ def count_keys(clk, reset, taken, valids, multiplications, idle_slots, config):
     """
     lanes, work_shift = config.lanes, clog2(2 * config.d)
     row = Signal(intbv(0, min=0, max=max(2, config.rows)))
-    chosen, counted = Signal(False), Signal(False)
+    chosen, looked_up, counted = (Signal(False) for _ in range(3))
     valid = Signal(intbv(0)[lanes:])
     keys = Signal(intbv(0)[clog2(lanes + 1) :])
+    parts = (lanes + 3) // 4
+    counts = [Signal(intbv(0)[3:]) for _ in range(parts)]
+    ones = [_ones(clk, valid(min(4 * i + 4, lanes), 4 * i), counts[i]) for i in range(parts)]
 
     @always(clk.posedge)
     def choice():
         valid.next = valids[row]
-        counted.next = chosen
+        looked_up.next = chosen
+        counted.next = looked_up
 
     @always(clk.posedge)
     def keys_of_row():
         count = intbv(0, min=0, max=lanes + 1)
         count[:] = 0
-        for j in range(lanes):
-            if valid[j]:
-                count[:] = count + 1
+        for i in range(parts):
+            count[:] = count + counts[i]
         keys.next = count
 
     @always(clk.posedge)
@@ -76,7 +91,7 @@ def count_keys(clk, reset, taken, valids, multiplications, idle_slots, config):
             multiplications.next = 0
             idle_slots.next = 0
 
-    return _turns(clk, reset, taken, row, chosen, config.rows), choice, keys_of_row, steps
+    return _turns(clk, reset, taken, row, chosen, config.rows), choice, ones, keys_of_row, steps
 
 
 @module

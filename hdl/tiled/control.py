@@ -59,7 +59,7 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
     occupied = Signal(False)  # a block is in `block`
     block = blocks.like()
     block_word = Signal(intbv(0)[len(pack(blocks)) :])
-    tile = Signal(intbv(0)[len(blocks.tiles) :])
+    tile, next_tile = (Signal(modbv(0)[len(blocks.tiles) :]) for _ in range(2))
     load, last_tile, block_end = Signal(False), Signal(False), Signal(False)
     undrained = Signal(intbv(0, min=0, max=UNDRAINED_BLOCKS + 1))
     releasing = Signal(False)  # block_done is due when SDDMM ends
@@ -82,7 +82,6 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
     def handshakes():
         blocks.ready.next = not occupied and undrained != UNDRAINED_BLOCKS
         load.next = blocks.valid and not occupied and undrained != UNDRAINED_BLOCKS
-        last_tile.next = tile + 1 == block.tiles
         drains.valid.next = offered
 
     @always_comb
@@ -117,8 +116,12 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
         if load:
             block_word.next = pack_blocks
             tile.next = 0
+            next_tile.next = 1
+            last_tile.next = blocks.tiles == 1
         elif advance:
-            tile.next = tile + 1
+            tile.next = next_tile
+            next_tile.next = next_tile + 1
+            last_tile.next = next_tile + 1 == block.tiles
 
     unpack_block = unpack(block_word, block)
 
