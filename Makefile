@@ -40,7 +40,7 @@ test: setup  ## all tests
 soak: setup  ## hours of random heads and faults through the small configurations, in Verilator
 	$(PY) -m pytest -n $(JOBS) -m soak
 
-paper: setup  ## the paper's array, 64 x 16 PEs, against the tiled one in Verilator (half an hour, nearly all compiling)
+paper: setup  ## the paper's array, 64 x 16 PEs, against the tiled one in Verilator (a quarter of an hour)
 	$(PY) -m pytest -m paper
 
 lint-all: setup  ## Verilator's lint of every named configuration

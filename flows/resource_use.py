@@ -73,6 +73,12 @@ shift registers that stand for its surroundings in place and route, is left out.
 flattened afterwards (`-noflatten`), so figures of blocks add up. Synthesis fails if there is a latch or a combinational
 loop, if a memory would become flip-flops, or if prediction uses a DSP. The commit is that of the sources; + means that
 they had changed since.
+
+On ECP5, the registers around multipliers and behind most block RAMs are those inside the DSP blocks and block RAMs
+(`flows/synth.tcl`; Yosys alone leaves them in flip-flops). That such netlists compute the same is simulated
+(`tests/test_memory.py`, `tests/test_multiplier.py`, and a whole cluster in `tests/test_banked_cluster.py`); `make gls`
+simulates the netlist of `tiny` for iCE40, cell by cell, against the golden model. Yosys before August 2026 maps an order of
+few signed bits against a negative constant wrongly (YosysHQ/yosys#6085); the sources have none, and a test sees to it.
 """
 
 
