@@ -1,9 +1,9 @@
 """Registers in a row, to keep one signal in step with a pipeline."""
 
-from myhdl import Signal, always, block, intbv
+from myhdl import always, block
 
 from hdl.hierarchy import module
-from hdl.wires import wire
+from hdl.wires import like, wire
 
 
 @block
@@ -38,18 +38,12 @@ def cleared_register(clk, reset, source, target):
     return step
 
 
-def _like(signal):
-    if signal._type is bool:
-        return Signal(False)
-    return Signal(intbv(0, min=signal.min, max=signal.max))
-
-
 @block
 def delayed(clk, source, target, cycles, reset=None):
     """``target`` is ``source`` of ``cycles`` (perhaps no) cycles ago; with ``reset`` all registers in between clear."""
     if cycles == 0:
         return wire(source, target)
-    stages = [source] + [_like(target) for _ in range(cycles - 1)] + [target]
+    stages = [source] + [like(target) for _ in range(cycles - 1)] + [target]
     if reset is None:
         return [register(clk, stages[i], stages[i + 1]) for i in range(cycles)]
     return [cleared_register(clk, reset, stages[i], stages[i + 1]) for i in range(cycles)]

@@ -35,6 +35,45 @@ def unpack(word, stream):
     return copies
 
 
+@block
+def queue_pointers(clk, reset, write, read, write_address, read_address, not_full, filled, depth):
+    """Addresses in a queue of ``depth`` words, a power of two; whether there is room for a ``write`` and a word to ``read``.
+
+    ``not_full`` and ``filled`` are registers, as the logic of both sides goes on behind them.
+    """
+    # One bit more than an address: equal means empty, equal but for the top bit means full.
+    address_width = depth.bit_length() - 1
+    write_pointer, read_pointer, next_write, next_read = (Signal(modbv(0)[address_width + 1:]) for _ in range(4))
+
+    @always_comb
+    def addresses():
+        next_write.next = write_pointer + 1
+        next_read.next = read_pointer + 1
+        write_address.next = write_pointer[address_width:]
+        read_address.next = read_pointer[address_width:]
+
+    @always(clk.posedge)
+    def pointers():
+        if reset:
+            write_pointer.next = 0
+            read_pointer.next = 0
+            not_full.next = True
+            filled.next = False
+        else:
+            if write:
+                write_pointer.next = next_write
+            if read:
+                read_pointer.next = next_read
+            if write and not read:
+                filled.next = True
+                not_full.next = (next_write ^ read_pointer) != depth
+            elif read and not write:
+                filled.next = next_read != write_pointer
+                not_full.next = True
+
+    return addresses, pointers
+
+
 @module
 def fifo(clk, reset, inp, out, depth):
     """First in, first out, over distributed RAM.
@@ -47,54 +86,30 @@ def fifo(clk, reset, inp, out, depth):
     read_word = Signal(intbv(0)[word_width(inp):])
     out_word = Signal(intbv(0)[word_width(inp):])
 
-    # One bit more than an address: equal means empty, equal but for the top bit means full.
     address_width = depth.bit_length() - 1
-    write_pointer = Signal(modbv(0)[address_width + 1:])
-    read_pointer = Signal(modbv(0)[address_width + 1:])
     write_address = Signal(intbv(0)[address_width:])
     read_address = Signal(intbv(0)[address_width:])
     write_enable = Signal(False)
     read_enable = Signal(False)
-    not_full, filled = Signal(True), Signal(False)  # registers, as both sides' logic goes on behind them
-    next_write, next_read = (Signal(modbv(0)[address_width + 1:]) for _ in range(2))
+    not_full, filled = Signal(True), Signal(False)
     occupied = Signal(False)
-
-    @always_comb
-    def accept():
-        next_write.next = write_pointer + 1
-        next_read.next = read_pointer + 1
-        write_address.next = write_pointer[address_width:]
-        read_address.next = read_pointer[address_width:]
 
     @always_comb
     def enables():
         write_enable.next = inp.valid and not_full
         read_enable.next = filled and (out.ready or not occupied)
 
+    pointers = queue_pointers(clk, reset, write_enable, read_enable, write_address, read_address, not_full, filled, depth)
     memory = distributed_ram(clk, write_enable, write_address, inp_word, read_address, read_word, depth=depth)
 
     @always(clk.posedge)
-    def pointers():
+    def occupancy():
         if reset:
-            write_pointer.next = 0
-            read_pointer.next = 0
             occupied.next = False
-            not_full.next = True
-            filled.next = False
-        else:
-            if write_enable:
-                write_pointer.next = next_write
-            if read_enable:
-                read_pointer.next = next_read
-                occupied.next = True
-            elif out.ready:
-                occupied.next = False
-            if write_enable and not read_enable:
-                filled.next = True
-                not_full.next = (next_write ^ read_pointer) != depth
-            elif read_enable and not write_enable:
-                filled.next = next_read != write_pointer
-                not_full.next = True
+        elif read_enable:
+            occupied.next = True
+        elif out.ready:
+            occupied.next = False
 
     @always(clk.posedge)
     def output_register():
@@ -106,7 +121,7 @@ def fifo(clk, reset, inp, out, depth):
         inp.ready.next = not_full
         out.valid.next = occupied
 
-    return accept, enables, memory, pointers, output_register, handshake, unpack(out_word, out)
+    return enables, pointers, memory, occupancy, output_register, handshake, unpack(out_word, out)
 
 
 @module

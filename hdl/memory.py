@@ -5,20 +5,15 @@ Of the latter, ``ram_with_enable`` makes an error in MyHDL's simulation.
 
 The memories with registers behind their outputs: block RAMs have such registers, and without them their outputs are slow.
 """
-from myhdl import Signal, always, always_comb, intbv
+from myhdl import always, always_comb
 
 from hdl.hierarchy import module
+from hdl.wires import like
 
 
-def _like(signal):
-    return Signal(intbv(0, min=signal.min, max=signal.max))
-
-
-def _words(depth, like):
-    """``depth`` signals of the type of ``like``."""
-    if like._type is bool:
-        return [Signal(False) for _ in range(depth)]
-    return [Signal(intbv(0, min=like.min, max=like.max)) for _ in range(depth)]
+def _words(depth, word):
+    """``depth`` signals of the type of ``word``."""
+    return [like(word) for _ in range(depth)]
 
 
 @module
@@ -72,7 +67,7 @@ def ram_with_register(clk, write_enable, write_address, write_data, read_address
     read_data:               <d0 ><d1 >
     """
     memory = _words(depth, write_data)
-    latch = _like(read_data)
+    latch = like(read_data)
 
     @always(clk.posedge)
     def write():
@@ -110,7 +105,7 @@ def dual_port_ram(clk, write_enable, address_a, write_data, read_data_a, address
 def dual_port_ram_with_registers(clk, write_enable, address_a, write_data, read_data_a, address_b, read_data_b, depth):
     """The same with output registers: the words are in ``read_data_a`` and ``read_data_b`` after two clock edges."""
     memory = _words(depth, write_data)
-    latch_a, latch_b = _like(read_data_a), _like(read_data_b)
+    latch_a, latch_b = like(read_data_a), like(read_data_b)
 
     @always(clk.posedge)
     def port_a():

@@ -1,14 +1,11 @@
 """The multiplier of all blocks: one DSP block with the registers before and behind it."""
 
-from myhdl import Signal, always, intbv
+from myhdl import always
 
 from hdl.hierarchy import module
+from hdl.wires import like
 
 MULTIPLIER_CYCLES = 2
-
-
-def _like(signal):
-    return Signal(intbv(0, min=signal.min, max=signal.max))
 
 
 @module
@@ -22,7 +19,7 @@ def multiplier(clk, first, second, product):
     A module, whose registers nothing resets, holds or shares: so synthesis finds all of them a place in the DSP block
     (for ECP5, ``flows/synth.tcl`` sees to it).
     """
-    first_operand, second_operand = _like(first), _like(second)
+    first_operand, second_operand = like(first), like(second)
 
     @always(clk.posedge)
     def operands():

@@ -1,6 +1,6 @@
 """Queries on their way to the query memories of the PE rows, and the ring of blocks there."""
 
-from myhdl import Signal, always, always_comb, intbv, modbv
+from myhdl import Signal, always, always_comb, block, intbv, modbv
 
 from golden.config import OPERAND_BITS, clog2
 from hdl.hierarchy import module
@@ -12,6 +12,27 @@ WORD_BITS = QUERY_WORD_BYTES * OPERAND_BITS
 
 def query_beats_stream(config):
     return Stream(data=Bits(config.stream_bits), beat=Bits(max(1, clog2(config.row_beats))))
+
+
+@block
+def ring_room(clk, reset, taken, freed, is_room, places):
+    """`is_room` (a register): of the `places` of a ring, which are `taken` and `freed` one by one, one is free."""
+    in_use = Signal(intbv(0, min=0, max=places + 1))
+    last_place = places - 1
+
+    @always(clk.posedge)
+    def count():
+        if reset:
+            in_use.next = 0
+            is_room.next = True
+        elif taken and not freed:
+            in_use.next = in_use + 1
+            is_room.next = in_use != last_place
+        elif freed and not taken:
+            in_use.next = in_use - 1
+            is_room.next = True
+
+    return count
 
 
 @module
@@ -36,9 +57,7 @@ def query_writer(clk, reset, beats, queries, head_end, block_done, idle, config)
     slot = Signal(intbv(0, min=0, max=max(2, config.slots)))
     ring_block = Signal(modbv(0, min=0, max=RING_BLOCKS))
     block_open = Signal(False)  # the block has a query already
-    blocks_in_use = Signal(intbv(0, min=0, max=RING_BLOCKS + 1))
     opens, is_room = Signal(False), Signal(True)
-    last_place = RING_BLOCKS - 1
 
     # The beat that is being written.
     writing, takes = Signal(False), Signal(True)  # takes: the next beat can come, as this one's last word goes
@@ -55,17 +74,7 @@ def query_writer(clk, reset, beats, queries, head_end, block_done, idle, config)
     def open_block():
         opens.next = beats.valid and beats.ready and not block_open
 
-    @always(clk.posedge)
-    def ring():
-        if reset:
-            blocks_in_use.next = 0
-            is_room.next = True
-        elif opens and not block_done:
-            blocks_in_use.next = blocks_in_use + 1
-            is_room.next = blocks_in_use != last_place
-        elif block_done and not opens:
-            blocks_in_use.next = blocks_in_use - 1
-            is_room.next = True
+    room = ring_room(clk, reset, opens, block_done, is_room, RING_BLOCKS)
 
     @always(clk.posedge)
     def place():
@@ -129,4 +138,4 @@ def query_writer(clk, reset, beats, queries, head_end, block_done, idle, config)
         queries.address.next = base | word
         queries.data.next = rest[WORD_BITS:]
 
-    return accept, open_block, ring, place, write_control, words_of_beat, write
+    return accept, open_block, room, place, write_control, words_of_beat, write

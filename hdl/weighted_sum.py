@@ -1,6 +1,6 @@
 """One element of an output row: x * a + y * b, rounded and saturated (golden twin: ``golden.normalizer.normalize``)."""
 
-from myhdl import Signal, always, always_comb, intbv
+from myhdl import always, always_comb
 
 from golden.config import KEPT_FRACTION, MULTIPLIER_BITS, OUTPUT_BITS
 from golden.normalizer import OUTPUT_SHIFT

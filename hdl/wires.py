@@ -1,6 +1,13 @@
 """One signal as another, without logic: what a slice, a field or a list of signals can't say by itself."""
 
-from myhdl import always_comb, block
+from myhdl import Signal, always_comb, block, intbv
+
+
+def like(signal):
+    """A new signal of the same type and bounds."""
+    if signal._type is bool:
+        return Signal(False)
+    return Signal(intbv(0, min=signal.min, max=signal.max))
 
 
 @block

@@ -1,8 +1,8 @@
 """A cluster's sums are golden, whatever the masks and the stalls, and its lanes hardly ever wait."""
 
+import shutil
 from dataclasses import dataclass, field
 
-import shutil
 import numpy as np
 import pytest
 from myhdl import Signal, always, block, instance, intbv

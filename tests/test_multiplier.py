@@ -5,7 +5,7 @@ import random
 import shutil
 
 import pytest
-from myhdl import Signal, block, instance, intbv
+from myhdl import Signal, block, instance
 
 from hdl.multiplier import MULTIPLIER_CYCLES, multiplier
 from hdl.stream import Bits, Signed

@@ -48,17 +48,17 @@ class LaneWrite:
 
 
 @block
-def _shared_port(odd_phase, even, odd, key_address, value_address):
-    """Addresses of a port of the K and of the V memory: each serves one of two clusters in each phase."""
+def _crossed(odd_phase, even, odd, keys, values):
+    """In even phases `even` is for K and `odd` for V, in odd ones the other way round; and back from K and V alike."""
 
     @always_comb
     def select():
         if odd_phase:
-            key_address.next = odd.address
-            value_address.next = even.address
+            keys.next = odd
+            values.next = even
         else:
-            key_address.next = even.address
-            value_address.next = odd.address
+            keys.next = even
+            values.next = odd
 
     return select
 
@@ -82,15 +82,8 @@ def _operands(clk, odd_phase, even, odd, words):
     set_of_keys, set_of_values = Signal(False), Signal(False)  # of the addresses
     phase, key_set, value_set = (Signal(False) for _ in range(3))  # of the words
 
-    @always_comb
-    def sets():
-        if odd_phase:
-            set_of_keys.next = odd.key_set
-            set_of_values.next = even.key_set
-        else:
-            set_of_keys.next = even.key_set
-            set_of_values.next = odd.key_set
-
+    even_set, odd_set, even_data, odd_data = even.key_set, odd.key_set, even.data, odd.data
+    sets = _crossed(odd_phase, even_set, odd_set, set_of_keys, set_of_values)
     selection = [
         delayed(clk, source, target, KEY_CYCLES)
         for source, target in ((odd_phase, phase), (set_of_keys, key_set), (set_of_values, value_set))
@@ -105,15 +98,7 @@ def _operands(clk, odd_phase, even, odd, words):
         if value_set:
             values.next = words[3]
 
-    @always_comb
-    def operands():
-        if phase:
-            even.data.next = values
-            odd.data.next = keys
-        else:
-            even.data.next = keys
-            odd.data.next = values
-
+    operands = _crossed(phase, keys, values, even_data, odd_data)
     return sets, selection, words_of_sets, operands
 
 
@@ -149,7 +134,8 @@ def lane_keys(clk, write, data, odd_phase, ports, config):
     for pair in pairs:
         addresses = [Signal(intbv(0)[address_bits:]) for _ in range(2)]
         read_addresses.append(addresses)
-        parts.append(_shared_port(odd_phase, *pair, *addresses))
+        # Each of the two clusters reads K or V in each phase.
+        parts.append(_crossed(odd_phase, *(port.address for port in pair), *addresses))
 
     words = [[Signal(intbv(0)[data_bits:]) for _ in range(2 * SETS)] for _ in range(2)]
     for memory in range(2 * SETS):

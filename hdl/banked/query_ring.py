@@ -5,6 +5,7 @@ from myhdl import Signal, always, always_comb, intbv, modbv
 from golden.config import Config, clog2
 from hdl.banked.interfaces import address_bits
 from hdl.hierarchy import module
+from hdl.query_writer import ring_room
 
 
 def group_bits(config: Config) -> int:
@@ -44,9 +45,7 @@ def query_ring_writer(clk, reset, beats, queries, group_end, group_done, idle, c
     group = Signal(modbv(0, min=0, max=config.ring_groups))
     index = Signal(intbv(0)[index_bits(config) :])
     is_open = Signal(False)  # the group has a query already
-    groups_in_use = Signal(intbv(0, min=0, max=config.ring_groups + 1))
     accept, opens, is_room = (Signal(value) for value in (False, False, True))
-    last_place = config.ring_groups - 1
 
     @always_comb
     def handshake():
@@ -57,17 +56,7 @@ def query_ring_writer(clk, reset, beats, queries, group_end, group_done, idle, c
     def open_group():
         opens.next = accept and not is_open
 
-    @always(clk.posedge)
-    def ring():
-        if reset:
-            groups_in_use.next = 0
-            is_room.next = True
-        elif opens and not group_done:
-            groups_in_use.next = groups_in_use + 1
-            is_room.next = groups_in_use != last_place
-        elif group_done and not opens:
-            groups_in_use.next = groups_in_use - 1
-            is_room.next = True
+    room = ring_room(clk, reset, opens, group_done, is_room, config.ring_groups)
 
     @always(clk.posedge)
     def place():
@@ -94,4 +83,4 @@ def query_ring_writer(clk, reset, beats, queries, group_end, group_done, idle, c
     def nothing_left():
         idle.next = not queries.enable
 
-    return handshake, open_group, ring, place, write, nothing_left
+    return handshake, open_group, room, place, write, nothing_left

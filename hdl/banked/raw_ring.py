@@ -1,6 +1,6 @@
 """The ring of finished rows: in out of order, out in order."""
 
-from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
+from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 
 from golden.config import clog2
 from hdl.banked.interfaces import entry_bits
