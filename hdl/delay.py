@@ -15,6 +15,18 @@ def register(clk, source, target):
     return step
 
 
+@block
+def held(clk, enable, source, target):
+    """``target`` is what ``source`` was at the last clock edge with ``enable``."""
+
+    @always(clk.posedge)
+    def step():
+        if enable:
+            target.next = source
+
+    return step
+
+
 @module
 def reset_copy(clk, reset, copy):
     """A block's own copy of the reset, one cycle later: a module, or synthesis would make one register of all copies."""

@@ -132,17 +132,21 @@ def register_slice(clk, reset, inp, out):
     waiting_word = Signal(intbv(0)[word_width(inp):])
     occupied = Signal(False)
     waiting = Signal(False)             # waiting_word holds an item: out was stalled when it came
+    accepting = Signal(True)            # not so: a register for the other side, as a whole word waits for `waiting`
 
     @always(clk.posedge)
     def control():
         if reset:
             occupied.next = False
             waiting.next = False
+            accepting.next = True
         elif out.ready or not occupied:
             occupied.next = waiting or inp.valid
             waiting.next = False
+            accepting.next = True
         elif inp.valid:
             waiting.next = True
+            accepting.next = False
 
     @always(clk.posedge)
     def words():
@@ -156,7 +160,7 @@ def register_slice(clk, reset, inp, out):
 
     @always_comb
     def handshake():
-        inp.ready.next = not waiting
+        inp.ready.next = accepting
         out.valid.next = occupied
 
     return control, words, handshake, unpack(out_word, out)

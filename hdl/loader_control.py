@@ -49,7 +49,8 @@ def loader_control(
     EARLY_TLAST, LATE_TLAST = int(ErrorCode.EARLY_TLAST), int(ErrorCode.LATE_TLAST)
     NO_KEYS, BAD_LENGTH, NONE = int(ErrorCode.NO_KEYS), int(ErrorCode.BAD_LENGTH), int(ErrorCode.NONE)
     BAD_PREDICT_DIMS = int(ErrorCode.BAD_PREDICT_DIMS)
-    last_beat, last_in_group = config.row_beats - 1, config.predict_queries - 1
+    last_beat, beat_before_last = config.row_beats - 1, max(0, config.row_beats - 2)
+    last_in_group = config.predict_queries - 1
     states = enum("IDLE", "CHECK", "KEYS", "VALUES", "OPEN", "QUERIES", "MARK", "DRAIN")
     state = Signal(states.IDLE)
 
@@ -109,10 +110,11 @@ def loader_control(
         else:
             other_set_free.next = free_sets[1]
 
-    # The beat of this cycle.
+    # The beat of this cycle. What can be known a cycle before is in registers: nearly everything here hangs on `take`.
+    moving = Signal(False)  # KEYS, VALUES or QUERIES
     sink_ready = Signal(False)
     take = Signal(False)
-    ends_row = Signal(False)
+    ends_row = Signal(last_beat == 0)
     ends_head = Signal(False)
     early = Signal(False)  # TLAST came before the head's last beat
     late = Signal(False)  # ... and not with it
@@ -121,14 +123,13 @@ def loader_control(
 
     @always_comb
     def find_sink():
-        sink_ready.next = moves.ready and (state == states.KEYS or state == states.VALUES or state == states.QUERIES)
+        sink_ready.next = moves.ready and moving
 
     @always_comb
     def beat():
         frame.tready.next = (sink_ready and not moves.padding) or state == states.DRAIN
         take.next = sink_ready and (frame.tvalid or moves.padding)
-        ends_row.next = moves.beat == last_beat
-        ends_head.next = state == states.QUERIES and moves.last_row and moves.beat == last_beat
+        ends_head.next = state == states.QUERIES and moves.last_row and ends_row
 
     @always_comb
     def judge():
@@ -155,6 +156,7 @@ def loader_control(
     def next_state():
         if reset:
             state.next = states.IDLE
+            moving.next = False
         elif state == states.IDLE:
             if descriptor.valid:
                 state.next = states.CHECK
@@ -165,27 +167,34 @@ def loader_control(
                 state.next = states.OPEN
             elif other_set_free:
                 state.next = states.KEYS
+                moving.next = True
         elif state == states.KEYS:
             if take and ends_row:
                 if early or cut:
                     state.next = states.IDLE
+                    moving.next = False
                 elif moves.last_row:
                     state.next = states.VALUES
         elif state == states.VALUES:
             if early:
                 state.next = states.IDLE
+                moving.next = False
             elif take and ends_row and moves.last_row:
                 state.next = states.OPEN
+                moving.next = False
         elif state == states.OPEN:
             if room:
                 state.next = states.QUERIES
+                moving.next = True
         elif state == states.QUERIES:
             if take and ends_row and (moves.last_row or early or cut or moves.row == last_in_group):
                 state.next = states.MARK
+                moving.next = False
         elif state == states.MARK:
             if moves.marker:
                 if not moves.head_last:
                     state.next = states.QUERIES
+                    moving.next = True
                 elif drain_after:
                     state.next = states.DRAIN
                 else:
@@ -198,6 +207,7 @@ def loader_control(
         if state == states.IDLE:
             moves.padding.next = False
             moves.beat.next = 0
+            ends_row.next = last_beat == 0
             cut.next = False
             drain_after.next = False
         elif take:
@@ -206,8 +216,10 @@ def loader_control(
             drain_after.next = late
             if ends_row:
                 moves.beat.next = 0
+                ends_row.next = last_beat == 0
             else:
                 moves.beat.next = moves.beat + 1
+                ends_row.next = moves.beat == beat_before_last
 
     @always(clk.posedge)
     def row():

@@ -2,6 +2,7 @@
 
 from myhdl import Signal, always, always_comb, intbv, modbv
 
+from hdl.delay import held
 from hdl.fifo import register_slice
 from hdl.hierarchy import module
 from hdl.normalizer import TAG_BITS
@@ -20,10 +21,11 @@ def output(
     once, even if no further beat has come, and what follows of the head is discarded.
     head_done, head_done_key_set: pulse, the head's last beat was accepted or discarded; heads in order.
     stall_out: a beat is offered, and not taken in this cycle.
-    Beats go from rows_out to the frame in two cycles, one a cycle.
+    Beats go from rows_out to the frame in three cycles, one a cycle.
     """
-    head = rows_out.like()
-    slicing = register_slice(clk, reset, rows_out, head)
+    coming, head = rows_out.like(), rows_out.like()
+    slicing = register_slice(clk, reset, rows_out, coming)
+    pairs = [(getattr(coming, name), getattr(head, name)) for name in rows_out.fields]
 
     poisoned = Signal(intbv(0)[TAGS:])
     set_tag, clear_tag = [Signal(modbv(0)[TAGS:]) for _ in range(2)]
@@ -33,14 +35,40 @@ def output(
     last_key_set = Signal(False)  # of the head whose beat is offered
     offered = Signal(False)
 
-    room, next_poisoned, open_poisoned = [Signal(False) for _ in range(3)]
+    # Of the head in hand and of the one with the open frame: registers, as everything hangs on them.
+    next_poisoned, tag_poisoned = Signal(False), Signal(False)
+    room, open_poisoned, step = [Signal(False) for _ in range(3)]
     send, end_early, discard = [Signal(False) for _ in range(3)]
 
     @always_comb
     def conditions():
         room.next = not offered or frame.tready
-        next_poisoned.next = poisoned[head.tag]
-        open_poisoned.next = opened and poisoned[open_tag]
+        open_poisoned.next = opened and tag_poisoned
+        step.next = not head.valid or head.ready
+
+    @always_comb
+    def take():
+        coming.ready.next = step
+
+    @always(clk.posedge)
+    def head_in_hand():
+        if reset:
+            head.valid.next = False
+        elif step:
+            head.valid.next = coming.valid
+
+    fields = [held(clk, step, source, target) for source, target in pairs]
+
+    @always(clk.posedge)
+    def poison():
+        if step:
+            next_poisoned.next = poisoned[coming.tag] or (poison_valid and poison_tag == coming.tag)
+        elif poison_valid and poison_tag == head.tag:
+            next_poisoned.next = True
+        if send:
+            tag_poisoned.next = poison_valid and poison_tag == head.tag
+        elif poison_valid and poison_tag == open_tag:
+            tag_poisoned.next = True
 
     @always_comb
     def choice():
@@ -104,4 +132,4 @@ def output(
         else:
             head_done_key_set.next = last_key_set
 
-    return slicing, conditions, choice, handshake, state, beat
+    return slicing, conditions, take, head_in_hand, fields, poison, choice, handshake, state, beat

@@ -186,10 +186,11 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     key_masks = tuple((2 << i) - 1 for i in range(key_count))
     group = Stream(
         **begun.fields, last_number=Bits(clog2(config.predict_queries) + 1), has_queries=Flag(),
-        one_query=Flag(), first_seen=Bits(config.key_count_bits + 1),
+        one_query=Flag(), first_seen=Bits(config.key_count_bits + 1), one_chunk=Flag(),
     )  # fmt: skip
     coming, fetched = group.like(), chunks.like()
     indices = tuple(number * lane_count + lane for number in range(place.number.max))
+    one_chunk_before = max(0, key_count - lane_count)  # of a causal head's query before
     last_numbers = tuple(max(0, len(range(lane, count, lane_count)) - 1) for count in range(1 << len(begun.count)))
     # What depends on the group alone is found before it waits.
     same = [wire(getattr(begun, name), getattr(coming, name)) for name in begun.fields]
@@ -198,9 +199,11 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     complete_groups = Signal(intbv(0, min=0, max=MOST_GROUPS + 1))
     index = Signal(intbv(0)[clog2(config.predict_queries) + 1 :])  # of the query in its group
     last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])  # the query's last visible key
-    next_last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])
+    next_last_seen, first_seen = (Signal(intbv(0)[config.key_count_bits + 1 :]) for _ in range(2))
     advance, offered, last_chunk, last_query, finish = [Signal(False) for _ in range(5)]
     first_query, at_last_query = Signal(True), Signal(False)  # which query `place` is at
+    at_start, at_last_chunk = Signal(True), Signal(False)  # ... and which chunk (at the group's first one, see `one_chunk`)
+    any_complete = Signal(False)
     last_key = Signal(intbv(0, min=0, max=max(2, key_count)))
     last_mask = Signal(intbv(0)[key_count:])
 
@@ -210,9 +213,17 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
         coming.last_number.next = last_numbers[begun.count]
         coming.has_queries.next = begun.count > lane
         coming.one_query.next = begun.count <= lane + lane_count
-        coming.first_seen.next = begun.last_visible
+
+    @always_comb
+    def first_query_of_group():
+        first_seen.next = begun.last_visible
         if begun.causal:
-            coming.first_seen.next = begun.last_visible + lane
+            first_seen.next = begun.last_visible + lane
+
+    @always_comb
+    def chunks_of_first_query():
+        coming.first_seen.next = first_seen
+        coming.one_chunk.next = first_seen < key_count
 
     @always_comb
     def query():
@@ -225,8 +236,11 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     @always_comb
     def bounds():
         advance.next = chunks.ready or not chunks.valid
-        offered.next = complete_groups != 0 and group.valid and group.has_queries
-        last_chunk.next = place.chunk == (last_seen >> key_shift)
+        offered.next = any_complete and group.valid and group.has_queries
+        if at_start:
+            last_chunk.next = group.one_chunk
+        else:
+            last_chunk.next = at_last_chunk
         if first_query:
             last_query.next = group.one_query
         else:
@@ -235,7 +249,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     @always_comb
     def end_of_group():
         finish.next = (
-            advance and complete_groups != 0 and group.valid
+            advance and any_complete and group.valid
             and (not group.has_queries or (last_chunk and last_query))
         )  # fmt: skip
 
@@ -256,10 +270,13 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     def groups():
         if reset:
             complete_groups.next = 0
+            any_complete.next = False
         elif group_complete and not finish:
             complete_groups.next = complete_groups + 1
+            any_complete.next = True
         elif finish and not group_complete:
             complete_groups.next = complete_groups - 1
+            any_complete.next = complete_groups != 1
 
     @always(clk.posedge)
     def next_place():
@@ -268,12 +285,15 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
             place.number.next = 0
             place.chunk.next = 0
             first_query.next = True
+            at_start.next = True
         elif finish:
             place.buffer.next = not place.buffer
             place.number.next = 0
             place.chunk.next = 0
             first_query.next = True
+            at_start.next = True
         elif read:
+            at_start.next = False
             if last_chunk:
                 place.number.next = place.number + 1
                 place.chunk.next = 0
@@ -281,6 +301,16 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
                 at_last_query.next = place.number + 1 == group.last_number
             else:
                 place.chunk.next = place.chunk + 1
+
+    @always(clk.posedge)
+    def chunk_before_last():
+        if read:
+            if not last_chunk:
+                at_last_chunk.next = place.chunk + 1 == (last_seen >> key_shift)
+            elif group.causal:
+                at_last_chunk.next = last_seen < one_chunk_before
+            else:
+                at_last_chunk.next = last_seen < key_count
 
     @always(clk.posedge)
     def next_query():
@@ -335,8 +365,8 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
         _settings_register(clk, advance, fetched, chunks),
     ]
     return (
-        queue, same, lane_of_group, query, bounds, end_of_group, report, take, groups, next_place, next_query, valid,
-        fetch, mask_of_last, offer, settings,
+        queue, same, lane_of_group, first_query_of_group, chunks_of_first_query, query, bounds, end_of_group, report, take,
+        groups, next_place, chunk_before_last, next_query, valid, fetch, mask_of_last, offer, settings,
     )  # fmt: skip
 
 

@@ -45,11 +45,13 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, roun
     cluster_words = [Signal(intbv(0)[word_bits(config) :]) for _ in clusters]
     ports = [[KeyPort(config) for _ in range(config.lanes)] for _ in clusters]
     busy_lanes = [Signal(intbv(0, min=0, max=config.lanes + 1)) for _ in clusters]
+    busy_now, scoring_now = (
+        [Signal(intbv(0, min=0, max=config.lanes + 1)) for _ in clusters] for _ in range(2)
+    )
     number_of_clusters, lane_slots = config.rows, config.rows * config.lanes
     phase_shift = clog2(config.d)
-    scores_in_even = sum(scores_in_even_phases(c, config) << c for c in clusters)
     lanes_busy, lanes_scoring, lanes_idle = (Signal(intbv(0, min=0, max=lane_slots + 1)) for _ in range(3))
-    first_word, first_of_round = Signal(False), Signal(False)
+    in_first_word, first_word, in_first_of_round, first_of_round = (Signal(False) for _ in range(4))
 
     resets = [Signal(True) for _ in clusters]
     copies = [reset_copy(clk, reset, copy) for copy in resets]
@@ -100,20 +102,25 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, roun
         busy[:] = 0
         scoring[:] = 0
         for c in range(number_of_clusters):
-            busy[:] = busy + busy_lanes[c]
-            if odd_phase == ((scores_in_even >> c) & 1):
-                scoring[:] = scoring + busy_lanes[c]
+            busy_now[c].next = busy_lanes[c]
+            scoring_now[c].next = 0
+            if not score_phases[c]:
+                scoring_now[c].next = busy_lanes[c]
+            busy[:] = busy + busy_now[c]
+            scoring[:] = scoring + scoring_now[c]
         lanes_busy.next = busy
         lanes_scoring.next = scoring
-        first_word.next = word == 0
-        first_of_round.next = word == 0 and round_end
+        in_first_word.next = word == 0
+        in_first_of_round.next = word == 0 and round_end
+        first_word.next = in_first_word
+        first_of_round.next = in_first_of_round and occupied
         activity.multiplications.next = 0
         activity.register_moves.next = 0
         activity.idle_slots.next = 0
         if first_word:
             activity.multiplications.next = lanes_busy << phase_shift
             lanes_idle.next = lane_slots - lanes_scoring
-            if first_of_round and occupied:
+            if first_of_round:
                 activity.idle_slots.next = lanes_idle - lanes_scoring
 
     return copies, phase_counter, phases, memories, array, rounds, done_by_lanes

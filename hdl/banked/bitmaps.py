@@ -291,16 +291,18 @@ def _arrivals(clk, reset, arrived, issue, number, lane, count, available):
     @always_comb
     def here():
         taken.next = issue and lane == number
-        available.next = count != 0
 
     @always(clk.posedge)
     def level():
         if reset:
             count.next = 0
+            available.next = False
         elif arrived and not taken:
             count.next = count + 1
+            available.next = True
         elif taken and not arrived:
             count.next = count - 1
+            available.next = count != 1
 
     return here, level
 
@@ -327,7 +329,7 @@ def query_order(clk, reset, order, arrived, records, compared, config):
     available = [Signal(False) for _ in range(lanes)]
     counts = [Signal(intbv(0, min=0, max=ring_places + 1)) for _ in range(lanes)]
     underway = Signal(intbv(0, min=0, max=ORDERED + 1))
-    issue, last_in_group = Signal(False), Signal(False)
+    issue, last_in_group, is_room = Signal(False), Signal(False), Signal(True)
     data = Signal(intbv(0)[len(datas[0]) :])
 
     arrivals = [
@@ -336,7 +338,7 @@ def query_order(clk, reset, order, arrived, records, compared, config):
 
     @always_comb
     def next_query():
-        issue.next = order.valid and available[found.lane] and underway != ORDERED
+        issue.next = order.valid and available[found.lane] and is_room
         last_in_group.next = found.index + 1 == order.count
         found.group.next = group
         found.group_last.next = found.index + 1 == order.count
@@ -377,10 +379,13 @@ def query_order(clk, reset, order, arrived, records, compared, config):
     def level():
         if reset:
             underway.next = 0
+            is_room.next = True
         elif issue and not (compared.valid and compared.ready):
             underway.next = underway + 1
+            is_room.next = underway != ORDERED - 1
         elif compared.valid and compared.ready and not issue:
             underway.next = underway - 1
+            is_room.next = True
 
     in_step = [
         delayed(clk, found.valid, at_record.valid, 2, reset=reset),

@@ -82,7 +82,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     power = probability_signal(config)
     records = [ScoredKey(config) for _ in range(lanes)]
     dots = [dot_signal(config) for _ in range(lanes)]
-    products = [[[product_signal(config) for _ in range(width)] for _ in range(SUM_SLOTS)] for _ in range(lanes)]
+    products = [[product_signal(config) for _ in range(width)] for _ in range(lanes)]
     uses = [Signal(intbv(0)[SUM_SLOTS:]) for _ in range(lanes)]
     actives = [Signal(False) for _ in range(lanes)]
     lane_array = [

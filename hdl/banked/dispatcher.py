@@ -210,6 +210,7 @@ def row_sender(clk, reset, writes, dispatch, compared, busy, ends, room, rows, c
         rows: list of `row_stream`.
     """
     beat_bits, last_beat = clog2(config.row_beats), config.row_beats - 1
+    beat_before_last = max(0, last_beat - 1)
     clusters = config.rows
     valids, readies = [row.valid for row in rows], [row.ready for row in rows]
     datas = [row.data for row in rows]
@@ -229,7 +230,15 @@ def row_sender(clk, reset, writes, dispatch, compared, busy, ends, room, rows, c
     @always_comb
     def addresses():
         address.next = (row << beat_bits) | beat
-        ends.next = beat == last_beat or not busy
+
+    @always(clk.posedge)
+    def end():
+        if reset:
+            ends.next = True
+        elif dispatch.active:
+            ends.next = last_beat == 0
+        elif busy and not ends:
+            ends.next = beat == beat_before_last
 
     @always(clk.posedge)
     def place():
@@ -279,7 +288,7 @@ def row_sender(clk, reset, writes, dispatch, compared, busy, ends, room, rows, c
             valids[c].next = beats.valid and beats.cluster == c
             datas[c].next = beats.data
 
-    return memory, addresses, place, in_step, buffer, level, space, to_clusters
+    return memory, addresses, end, place, in_step, buffer, level, space, to_clusters
 
 
 @module

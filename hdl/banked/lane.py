@@ -8,11 +8,12 @@ from hdl.banked.index_queue import index_queue
 from hdl.banked.interfaces import SUM_SLOTS, Record, ScoredKey, product_bits, slot_bits, word_bits
 from hdl.banked.query_rows import query_memory
 from hdl.banked.timing import SELECT_STAGE, scan_is_late
-from hdl.cleared import cleared_unless, number_unless
+from hdl.cleared import cleared_unless
 from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.multiplier import multiplier
 from hdl.stream import Signed
+from hdl.wires import number_of
 
 
 QUERY_PLACE = MULTIPLIER_BITS - OPERAND_BITS
@@ -21,18 +22,16 @@ QUERY_PLACE = MULTIPLIER_BITS - OPERAND_BITS
 
 @block
 def _multiplier(
-    clk, query_low, query_high, probability_high, probability_low, clears, key_byte, score_term, products, config
+    clk, query_low, query_high, probability_high, probability_low, key_byte, score_term, value_product, config
 ):  # fmt: skip
-    """Stages: selection of the operand (2), operands (3), product (4), of a value phase apart for the sum slots (5).
+    """Stages: selection of the operand (2), operands (3), product (4).
 
     Query and probability, one of which is 0, have places of their own in the operand, all but a few bits.
     """
     bits = MULTIPLIER_BITS + OPERAND_BITS
-    value_bits = product_bits(config)
     shared = Signal(intbv(0)[len(query_low) :])
     operand, key_operand = Signed(MULTIPLIER_BITS).signal(), Signed(OPERAND_BITS).signal()
     product = Signed(bits).signal()
-    low_part = product(value_bits, 0)
 
     @always_comb
     def query_or_probability():
@@ -49,8 +48,8 @@ def _multiplier(
     def score():
         score_term.next = product >> QUERY_PLACE
 
-    apart = [number_unless(clk, clear, low_part, one) for clear, one in zip(clears, products)]
-    return query_or_probability, operands, multiply, score, apart
+    value = number_of(product(product_bits(config), 0), value_product)
+    return query_or_probability, operands, multiply, score, value
 
 
 @module
@@ -183,8 +182,7 @@ def lane(
     clock:     _/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_
     address:   <w0 ><w1 >                     stage 0
     (operands):            <w0 ><w1 >         stage 3
-    (products):                 <w0 ><w1 >    stage 4
-    products:                        <w0 ><w1 > stage 5
+    products:                   <w0 ><w1 >    stage 4
 
     Args:
         control: `Control`.
@@ -196,8 +194,8 @@ def lane(
         active: the lane works in this phase.
         scored: `ScoredKey` of the score phase before, while its dot product stands still.
         dot: dot product (`dot_product`), stands still from a score phase's last word to the next one's first.
-        products: signed, [sum slot][dimension], stage 5: what the lane adds to the sums of that query; else zero.
-        uses: a bit for each sum slot, a cycle earlier: these products count.
+        products: signed, [dimension], stage 4: in a value phase what the lane adds to its query's sums; zero without one.
+        uses: a bit for each sum slot, stage 4: that of the query, in a value phase.
     """
     depth = 1 << (slot_bits(config) + word_bits(config))
     width = config.lane_width
@@ -211,7 +209,6 @@ def lane(
     terms = [Signed(2 * OPERAND_BITS).signal() for _ in range(width)]
     gated_probability = Signal(intbv(0)[config.probability_bits :])
     slot_bit, used = (Signal(intbv(0)[SUM_SLOTS:]) for _ in range(2))
-    clears = [Signal(False) for _ in range(SUM_SLOTS)]
     sum_slot_bits = clog2(SUM_SLOTS)
 
     what = work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, full, config)
@@ -239,7 +236,7 @@ def lane(
 
     @always_comb
     def probability_operand():
-        if control.select_value:
+        if value_active:
             gated_probability.next = probability
         else:
             gated_probability.next = 0
@@ -251,8 +248,6 @@ def lane(
         if value_active:
             used.next = slot_bit
         uses.next = used
-        for i in range(SUM_SLOTS):
-            clears[i].next = not used[i]
 
     rows = query_memory(clk, row.enable, row.address, row.data, row_address, read_word, depth=depth)
 
@@ -268,7 +263,7 @@ def lane(
         multipliers.append(
             _multiplier(
                 clk, query_word(low + both, low), query_word(high, low + both), probability_high, probability_low,
-                clears, key_byte, terms[m], [products[i][m] for i in range(SUM_SLOTS)], config,
+                key_byte, terms[m], products[m], config,
             )
         )  # fmt: skip
 

@@ -41,6 +41,7 @@ def mover(clk, reset, turn, sums, moved, config):
     valids, readies = [stream.valid for stream in sums], [stream.ready for stream in sums]
     valid_bits, waiting = Signal(intbv(0)[clusters:]), Signal(intbv(0)[clusters:])
     served = Signal(intbv(0)[address_bits(clusters) :])
+    served_bit = Signal(intbv(1)[clusters:])  # the same, for what the other side waits for
     next_served = Signal(intbv(0)[address_bits(clusters) :])
     moving = Signal(False)
     word = Signal(modbv(0)[word_bits(config) :])
@@ -62,7 +63,7 @@ def mover(clk, reset, turn, sums, moved, config):
     def candidates():
         # The cluster in hand shows its row's last word, and nothing of the next one.
         if moving:
-            waiting.next = valid_bits & ~(1 << served)
+            waiting.next = valid_bits & ~served_bit
         else:
             waiting.next = valid_bits
 
@@ -80,19 +81,20 @@ def mover(clk, reset, turn, sums, moved, config):
 
     @always_comb
     def transfers():
-        transfer.next = in_turn and valid_bits[served]
-        row_ends.next = in_turn and valid_bits[served] and word == last_word
+        transfer.next = in_turn and (valid_bits & served_bit) != 0
+        row_ends.next = in_turn and (valid_bits & served_bit) != 0 and word == last_word
 
     @always_comb
     def handshake():
         for i in range(clusters):
-            readies[i].next = in_turn and served == i
+            readies[i].next = in_turn and served_bit[i]
 
     @always(clk.posedge)
     def row_in_hand():
         if reset:
             moving.next = False
             served.next = 0
+            served_bit.next = 1
             word.next = 0
         else:
             if transfer:
@@ -100,6 +102,7 @@ def mover(clk, reset, turn, sums, moved, config):
             if row_ends or not moving:
                 moving.next = any_waits
                 served.next = next_served
+                served_bit.next = 1 << next_served
 
     @always(clk.posedge)
     def control_of_moved():

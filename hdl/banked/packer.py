@@ -80,7 +80,7 @@ def packer(clk, reset, words, slot, key_set, enable, taken, full, push, entry, c
 
     @always(clk.posedge)
     def word():
-        if accept:
+        if not held and not stall:  # and not only with `accept`: many flip-flops wait for this
             held_bits.next = words.word
             held_index.next = words.index
             held_last.next = words.last
@@ -91,23 +91,27 @@ def packer(clk, reset, words, slot, key_set, enable, taken, full, push, entry, c
     def word_control():
         if reset:
             held.next = False
-            left.next = 0
             group_valid.next = False
             pushed_valid.next = False
             pushed.next = 0
         elif not stall:
             if accept:
                 held.next = True
-                left.next = word_flags
             elif held:
                 held.next = not last_group
-                left.next = left_after
             group_valid.next = held
             pushed_valid.next = group_valid
             if group_valid:
                 pushed.next = group_keys
             else:
                 pushed.next = 0
+
+    @always(clk.posedge)
+    def groups_of_word():
+        if not stall:
+            left.next = left_after
+            if not held:
+                left.next = word_flags
 
     @always(clk.posedge)
     def group_stage():
@@ -151,6 +155,6 @@ def packer(clk, reset, words, slot, key_set, enable, taken, full, push, entry, c
         counted.count.next = total
 
     return (
-        any_keys, handshake, lowest_group, groups_left, last_of_word, word, word_control, group_stage, keys,
-        push_stage, pushes, count,
+        any_keys, handshake, lowest_group, groups_left, last_of_word, word, word_control, groups_of_word, group_stage,
+        keys, push_stage, pushes, count,
     )  # fmt: skip

@@ -26,12 +26,13 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
 
     waiting, shifting = (Signal(intbv(0)[config.stream_bits :]) for _ in range(2))
     waits, shifts = Signal(False), Signal(False)  # there is a beat
+    can_wait = Signal(True)  # `not waits`: a register for the other side, few loads
     word = Signal(intbv(0)[word_bits(config) :])
     step, load, complete, was_complete = (Signal(False) for _ in range(4))
 
     @always_comb
     def progress():
-        row.ready.next = not waits
+        row.ready.next = can_wait
         step.next = shifts and enable
         load.next = not shifts or (enable and (word & last_part) == last_part)
         row_done.next = shifts and enable and word == last_word
@@ -58,13 +59,16 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
     def occupancy():
         if reset:
             waits.next = False
+            can_wait.next = True
             shifts.next = False
         else:
             if load:
                 shifts.next = waits
                 waits.next = False
-            if row.valid and not waits:
+                can_wait.next = True
+            if row.valid and can_wait:
                 waits.next = True
+                can_wait.next = False
 
     @always(clk.posedge)
     def count():

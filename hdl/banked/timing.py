@@ -6,8 +6,8 @@ Stages count cycles from that in which a word's address goes to the key memories
     2  Q word or probability is selected
     3  operands, the multipliers' registers
     4  products
-    5  products of a value phase, apart for the two queries with sums (`MASKED_STAGE`)
-    5 + log2(N)  ... added up over the lanes (`lanes_total_stage`)
+    4 + log2(N)  products of a value phase added up over all lanes, and over those of the first query
+    5 + log2(N)  ... apart for the two queries with sums (`lanes_total_stage`)
     7 + log2(N)  new sums of the first query; S cycles later, of the second one
     4 + log2(M)  a score's M products added up (`total_stage`)
     5 + log2(M)  the score so far
@@ -33,7 +33,8 @@ KEY_CYCLES = 2
 SELECT_STAGE = KEY_CYCLES
 OPERAND_STAGE = KEY_CYCLES + 1
 PRODUCT_STAGE = OPERAND_STAGE + 1
-MASKED_STAGE = PRODUCT_STAGE + 1
+SEPARATION_CYCLES = 1
+"""From the sums over the lanes to those of the two queries."""
 
 SCORED_CYCLES = 1 + SCALER_CYCLES
 """From a lane's turn in the scan to its score."""
@@ -61,7 +62,7 @@ def lanes_total_stage(config: Config) -> int:
 
     A stage later it is known whether the query drains (S cycles after the value phase began, and for 2S cycles).
     """
-    stage = max(MASKED_STAGE + tree_cycles(config.lanes), config.slot_cycles - 1)
+    stage = max(PRODUCT_STAGE + tree_cycles(config.lanes) + SEPARATION_CYCLES, config.slot_cycles - 1)
     assert config.slot_cycles <= stage + 1 <= 2 * config.slot_cycles
     return stage
 

@@ -1,13 +1,13 @@
 """A cluster's output sums: for each dimension, over all of its lanes, those of the two oldest queries in flight.
 
-A lane's products of a value phase belong to one of the two queries; for the other one they count as zero. So there are two
-sums over the lanes, and one of them waits for a phase: one adder and one memory serve both queries in turn.
+A lane's products of a value phase belong to one of the two queries. So there are two sums over the lanes: that of the first
+query's lanes, and what of all lanes' sum is left without it. The latter waits for a phase: one adder and one memory serve both
+queries in turn.
 """
 
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
-from golden.config import clog2
-from hdl.adder_tree import adder_tree, tree_bits
+from hdl.adder_tree import adder_tree, tree_bits, tree_cycles
 from hdl.banked.interfaces import (
     SUM_SLOTS,
     product_bits,
@@ -15,12 +15,12 @@ from hdl.banked.interfaces import (
     side_by_side,
     word_bits,
 )
-from hdl.banked.timing import MASKED_STAGE, lanes_total_stage
+from hdl.banked.timing import PRODUCT_STAGE, SEPARATION_CYCLES, lanes_total_stage
 from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 from hdl.stream import Signed
-from hdl.wires import bits_of, number_of, wire
+from hdl.wires import bits_of, like, number_of, wire
 
 REGISTERED_CYCLES = 4  # so long a delay is made of registers, a longer one of distributed memory
 
@@ -40,6 +40,41 @@ def _phase_later(clk, totals, late, word, config):
         [bits_of(total, part) for total, part in zip(totals, raw)],
         [number_of(read((m + 1) * bits, m * bits), copy) for m, copy in enumerate(late)],
     )
+
+
+@block
+def _sums_of_lanes(clk, products, firsts, first, second):
+    """Of one dimension: the sum of the lanes' `products` that are the first query's, and that of the others.
+
+    All products, less those of the first query: so just one of two trees needs gates.
+
+    firsts: [lane], flags, with the products; first, second: signed, SEPARATION_CYCLES + log2(N) cycles later.
+    """
+    gated = [like(product) for product in products]
+    ours, all_ = like(first), like(first)
+    gates = [_gate(product, flag, term) for product, flag, term in zip(products, firsts, gated)]
+    if len(products) > 1:
+        trees = adder_tree(clk, gated, ours), adder_tree(clk, products, all_)
+    else:
+        trees = wire(gated[0], ours), wire(products[0], all_)
+
+    @always(clk.posedge)
+    def separate():
+        first.next = ours
+        second.next = all_ - ours
+
+    return gates, trees, separate
+
+
+@block
+def _gate(product, flag, term):
+    @always_comb
+    def gate():
+        term.next = 0
+        if flag:
+            term.next = product
+
+    return gate
 
 
 @block
@@ -87,29 +122,26 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
 
     Args:
         control: `Control`.
-        products: signed, [lane][sum slot][dimension], stage 5; zero if the lane adds nothing there.
-        uses: [lane], a bit for each sum slot: stage 4 of products that count.
+        products: signed, [lane][dimension], stage 4; zero if the lane adds nothing in this value phase.
+        uses: [lane], a bit for each sum slot, stage 4: the query to which they belong.
         sums: signed, M of them; filled: they belong to a row that drains.
     """
     lanes, width, words = config.lanes, config.lane_width, word_bits(config)
     terms_bits, bits = product_bits(config), row_sum_bits(config)
     total_bits = tree_bits(terms_bits, lanes)
     at_totals = lanes_total_stage(config)
-    padding = at_totals - MASKED_STAGE - clog2(lanes)
+    padding = at_totals - PRODUCT_STAGE - tree_cycles(lanes) - SEPARATION_CYCLES
     pieces = []
 
     # [sum slot][dimension]
     added, totals = (
         [[Signed(total_bits).signal() for _ in range(width)] for _ in range(SUM_SLOTS)] for _ in range(2)
     )  # fmt: skip
-    for slot in range(SUM_SLOTS):
-        for m in range(width):
-            terms = [products[lane][slot][m] for lane in range(lanes)]
-            if lanes > 1:
-                pieces.append(adder_tree(clk, terms, added[slot][m]))
-            else:
-                pieces.append(wire(terms[0], added[slot][m]))
-            pieces.append(delayed(clk, added[slot][m], totals[slot][m], padding))
+    firsts = [use(0) for use in uses]
+    for m in range(width):
+        of_lanes = [products[lane][m] for lane in range(lanes)]
+        pieces.append(_sums_of_lanes(clk, of_lanes, firsts, added[0][m], added[1][m]))
+        pieces += [delayed(clk, added[slot][m], totals[slot][m], padding) for slot in range(SUM_SLOTS)]
     late = [Signed(total_bits).signal() for _ in range(width)]
     pieces.append(_phase_later(clk, totals[1], late, control.total_word, config))
 
@@ -135,8 +167,8 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
         second_drains.next = control.drain and control.drain_sum != 0
 
     pieces += [
-        delayed(clk, any_use(0), used_first, at_totals + 1 - MASKED_STAGE, reset=reset),
-        delayed(clk, any_use(1), used_second, at_totals + 1 - MASKED_STAGE, reset=reset),
+        delayed(clk, any_use(0), used_first, at_totals - PRODUCT_STAGE, reset=reset),
+        delayed(clk, any_use(1), used_second, at_totals - PRODUCT_STAGE, reset=reset),
         delayed(clk, used_second, used_late, config.slot_cycles, reset=reset),
         delayed(clk, second_drains, drains_second, config.slot_cycles, reset=reset),
     ]
