@@ -31,6 +31,10 @@ if {[string match "synth_ice40*" $command]} {
     setattr -set in_flip_flops 1 a:ram_style
     setattr -unset ram_style
 }
+if {[lsearch $command -noflatten] >= 0} {
+    # Handshakes go through buffers: with their logic in the blocks around them, there is a level less.
+    flatten t:sanger_fifo* t:sanger_register_slice*
+}
 run begin:map_ffram
 
 # What is still a memory here becomes flip-flops (ROMs become logic, as they should). That is meant for the few words

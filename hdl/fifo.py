@@ -36,10 +36,11 @@ def unpack(word, stream):
 
 
 @block
-def queue_pointers(clk, reset, write, read, write_address, read_address, not_full, filled, depth):
+def queue_pointers(clk, reset, write, read, write_address, read_address, not_full, filled, stays_free, depth):
     """Addresses in a queue of ``depth`` words, a power of two; whether there is room for a ``write`` and a word to ``read``.
 
-    ``not_full`` and ``filled`` are registers, as the logic of both sides goes on behind them.
+    ``not_full`` and ``filled`` are registers, as the logic of both sides goes on behind them; ``stays_free`` is what
+    ``not_full`` will be in the next cycle.
     """
     # One bit more than an address: equal means empty, equal but for the top bit means full.
     address_width = depth.bit_length() - 1
@@ -51,6 +52,14 @@ def queue_pointers(clk, reset, write, read, write_address, read_address, not_ful
         next_read.next = read_pointer + 1
         write_address.next = write_pointer[address_width:]
         read_address.next = read_pointer[address_width:]
+
+    @always_comb
+    def room():
+        stays_free.next = not_full
+        if write and not read:
+            stays_free.next = (next_write ^ read_pointer) != depth
+        elif read and not write:
+            stays_free.next = True
 
     @always(clk.posedge)
     def pointers():
@@ -64,14 +73,13 @@ def queue_pointers(clk, reset, write, read, write_address, read_address, not_ful
                 write_pointer.next = next_write
             if read:
                 read_pointer.next = next_read
+            not_full.next = stays_free
             if write and not read:
                 filled.next = True
-                not_full.next = (next_write ^ read_pointer) != depth
             elif read and not write:
                 filled.next = next_read != write_pointer
-                not_full.next = True
 
-    return addresses, pointers
+    return addresses, room, pointers
 
 
 @module
@@ -91,7 +99,7 @@ def fifo(clk, reset, inp, out, depth):
     read_address = Signal(intbv(0)[address_width:])
     write_enable = Signal(False)
     read_enable = Signal(False)
-    not_full, filled = Signal(True), Signal(False)
+    not_full, filled, stays_free = Signal(True), Signal(False), Signal(True)
     occupied = Signal(False)
 
     @always_comb
@@ -99,7 +107,9 @@ def fifo(clk, reset, inp, out, depth):
         write_enable.next = inp.valid and not_full
         read_enable.next = filled and (out.ready or not occupied)
 
-    pointers = queue_pointers(clk, reset, write_enable, read_enable, write_address, read_address, not_full, filled, depth)
+    pointers = queue_pointers(
+        clk, reset, write_enable, read_enable, write_address, read_address, not_full, filled, stays_free, depth
+    )
     memory = distributed_ram(clk, write_enable, write_address, inp_word, read_address, read_word, depth=depth)
 
     @always(clk.posedge)

@@ -112,6 +112,7 @@ def loader_control(
 
     # The beat of this cycle. What can be known a cycle before is in registers: nearly everything here hangs on `take`.
     moving = Signal(False)  # KEYS, VALUES or QUERIES
+    from_frame = Signal(True)  # `not moves.padding`, for which a whole beat waits
     sink_ready = Signal(False)
     take = Signal(False)
     ends_row = Signal(last_beat == 0)
@@ -127,14 +128,14 @@ def loader_control(
 
     @always_comb
     def beat():
-        frame.tready.next = (sink_ready and not moves.padding) or state == states.DRAIN
-        take.next = sink_ready and (frame.tvalid or moves.padding)
+        frame.tready.next = (sink_ready and from_frame) or state == states.DRAIN
+        take.next = sink_ready and (frame.tvalid or not from_frame)
         ends_head.next = state == states.QUERIES and moves.last_row and ends_row
 
     @always_comb
     def judge():
-        early.next = take and not moves.padding and frame.tlast and not ends_head
-        late.next = take and not moves.padding and ends_head and not frame.tlast
+        early.next = take and from_frame and frame.tlast and not ends_head
+        late.next = take and from_frame and ends_head and not frame.tlast
 
     @always_comb
     def move():
@@ -206,12 +207,14 @@ def loader_control(
     def place():
         if state == states.IDLE:
             moves.padding.next = False
+            from_frame.next = True
             moves.beat.next = 0
             ends_row.next = last_beat == 0
             cut.next = False
             drain_after.next = False
         elif take:
             moves.padding.next = (moves.padding or early) and not ends_row
+            from_frame.next = (from_frame and not early) or ends_row
             cut.next = cut or early
             drain_after.next = late
             if ends_row:

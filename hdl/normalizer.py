@@ -9,7 +9,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, enum, intbv,
 from golden.config import MIN_QUERY_CYCLES, MULTIPLIER_BITS, OUTPUT_BITS, PROBABILITY_FRACTION, clog2
 from golden.normalizer import ALIGNED
 from hdl.align import ALIGN_CYCLES, align, align_bounded, align_up
-from hdl.delay import cleared_register, delayed
+from hdl.delay import cleared_register, delayed, held
 from hdl.factors import factors_stream
 from hdl.fifo import fifo
 from hdl.hierarchy import module
@@ -65,16 +65,6 @@ class QueryStep:
         self.head_last = Signal(False)
 
 
-@block
-def _hold(clk, enable, value, held):
-    @always(clk.posedge)
-    def register():
-        if enable:
-            held.next = value
-
-    return register
-
-
 @module
 def step_control(
     clk, reset, work, factors_found, filled, beat_sent, step, query, read, released, group_queries, depth, config
@@ -111,6 +101,7 @@ def step_control(
     beats = Signal(intbv(0, min=0, max=BEATS_IN_FLIGHT + 1))
 
     word_ends, block_ends, walk_ends, beat_ends = [Signal(False) for _ in range(4)]
+    is_room, any_factors, any_groups = (Signal(value) for value in (True, False, False))
     query_step, query_begins, advance, group_ends, take, follow = [Signal(False) for _ in range(6)]
 
     @always_comb
@@ -125,8 +116,8 @@ def step_control(
     def decision():
         query_step.next = (
             state == state_names.QUERIES
-            and beats != BEATS_IN_FLIGHT
-            and (word != 0 or (factors_waiting != 0 and groups_waiting != 0))
+            and is_room
+            and (word != 0 or (any_factors and any_groups))
         )
 
     @always_comb
@@ -225,19 +216,28 @@ def step_control(
             groups_waiting.next = 0
             beats.next = 0
             group.next = 0
+            any_factors.next = False
+            any_groups.next = False
+            is_room.next = True
         else:
             if factors_found and not query_begins:
                 factors_waiting.next = factors_waiting + 1
+                any_factors.next = True
             elif query_begins and not factors_found:
                 factors_waiting.next = factors_waiting - 1
+                any_factors.next = factors_waiting != 1
             if filled and not group_ends:
                 groups_waiting.next = groups_waiting + 1
+                any_groups.next = True
             elif group_ends and not filled:
                 groups_waiting.next = groups_waiting - 1
+                any_groups.next = groups_waiting != 1
             if query_step and beat_ends and not beat_sent:
                 beats.next = beats + 1
+                is_room.next = beats != BEATS_IN_FLIGHT - 1
             elif beat_sent and not (query_step and beat_ends):
                 beats.next = beats - 1
+                is_room.next = True
             if group_ends:
                 group.next = group + 1
 
@@ -395,8 +395,8 @@ def normalizer(
     # A query takes four cycles or more, so tag and key set need a register for every four cycles only.
     for cycle in range((ELEMENTS - 1) % MIN_QUERY_CYCLES, ELEMENTS, MIN_QUERY_CYCLES):
         held_tag, held_key_set = Signal(intbv(0)[TAG_BITS:]), Signal(False)
-        pieces.append(_hold(clk, firsts[cycle], tag, held_tag))
-        pieces.append(_hold(clk, firsts[cycle], key_set, held_key_set))
+        pieces.append(held(clk, firsts[cycle], tag, held_tag))
+        pieces.append(held(clk, firsts[cycle], key_set, held_key_set))
         tag, key_set = held_tag, held_key_set
 
     @always_comb

@@ -20,7 +20,7 @@ def simulate(engine, config, masks, word_stall=0.0, full_probability=0.0, wait_p
     clk, reset, words = Signal(False), Signal(False), words_stream(config)
     slot = Signal(intbv(0)[slot_bits(config) :])
     key_set, enable, taken, finished = (Signal(False) for _ in range(4))
-    full, push = (Signal(intbv(0)[config.lanes :]) for _ in range(2))
+    fills, push = (Signal(intbv(0)[config.lanes :]) for _ in range(2))
     entry, counted = KeyIndex(config), CountEvent(config)
     lanes, counts, total = [[] for _ in range(config.lanes)], [], 0
 
@@ -31,17 +31,18 @@ def simulate(engine, config, masks, word_stall=0.0, full_probability=0.0, wait_p
         @instance
         def surroundings():
             nonlocal total
-            query = 0
+            query, full = 0, 0
             for _ in range(RESET_CYCLES):
                 yield clk.posedge
             while True:
                 for j in range(config.lanes):
-                    full.next[j] = generator.random() < full_probability
+                    fills.next[j] = generator.random() < full_probability
                 enable.next = generator.random() >= wait_probability
                 slot.next = query % config.slots
                 key_set.next = query // config.slots % 2
                 yield clk.posedge
-                assert not int(push) & int(full), "pushed into a full queue"
+                assert not int(push) & full, "pushed into a full queue"
+                full = int(fills)
                 for j in range(config.lanes):
                     if push[j]:
                         lanes[j].append((int(entry.key_set) * config.slots + int(entry.slot), int(entry.key)))
@@ -61,7 +62,7 @@ def simulate(engine, config, masks, word_stall=0.0, full_probability=0.0, wait_p
         clk,
         reset,
         [
-            make(engine, packer, clk, reset, words, slot, key_set, enable, taken, full, push, entry, counted, finished,
+            make(engine, packer, clk, reset, words, slot, key_set, enable, taken, fills, push, entry, counted, finished,
                  config=config),
             drive(clk, words, items, word_stall, seed=2),
             queues(),

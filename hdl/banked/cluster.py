@@ -70,12 +70,12 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     write = RowWrite(config)
     rows = query_rows(clk, reset, row, loading, loadable, loaded, row_done, write, config)
 
-    fulls = [Signal(False) for _ in range(lanes)]
-    full = ConcatSignal(*reversed(fulls))
+    fills = [Signal(False) for _ in range(lanes)]
+    fill_bits = ConcatSignal(*reversed(fills))
     push, chosen_here, power_here = (Signal(intbv(0)[lanes:]) for _ in range(3))
     entry = KeyIndex(config)
     index_packer = packer(
-        clk, reset, words, packing, packing_set, packable, packed, full, push, entry, counted, finished, config
+        clk, reset, words, packing, packing_set, packable, packed, fill_bits, push, entry, counted, finished, config
     )  # fmt: skip
 
     chosen = Record(config)
@@ -87,7 +87,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     actives = [Signal(False) for _ in range(lanes)]
     lane_array = [
         lane(
-            clk, reset, control, write, push(j), entry, fulls[j], chosen_here(j), chosen, power_here(j), power, keys[j],
+            clk, reset, control, write, push(j), entry, fills[j], chosen_here(j), chosen, power_here(j), power, keys[j],
             actives[j], records[j], dots[j], products[j], uses[j], config,
         )
         for j in range(lanes)

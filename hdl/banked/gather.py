@@ -59,13 +59,13 @@ def gather(clk, reset, beats, writes, busy, config):
     write_half, read_half = Signal(False), Signal(False)
     full = [Signal(False) for _ in range(HALVES)]
     index = Signal(intbv(0)[address_bits(lanes) :])
-    accept, complete = Signal(False), Signal(False)
+    accept, complete, can_store = Signal(False), Signal(False), Signal(True)
     write_address, read_address = (Signal(intbv(0)[clog2(depth) :]) for _ in range(2))
 
     @always_comb
     def store():
-        beats.ready.next = not full[write_half]
-        accept.next = beats.valid and not full[write_half]
+        beats.ready.next = can_store
+        accept.next = beats.valid and can_store
         index.next = beats.key & last_lane
         write_address.next = (write_half << (lane_bits + beat_bits)) | ((beats.key & last_lane) << beat_bits) | beats.beat
 
@@ -102,10 +102,14 @@ def gather(clk, reset, beats, writes, busy, config):
             full[1].next = False
             write_half.next = False
             read_half.next = False
+            can_store.next = True
         else:
             if complete:
                 full[write_half].next = True
                 write_half.next = not write_half
+                can_store.next = through or not full[not write_half]  # (what is read is the other half)
+            elif through:
+                can_store.next = True
             if through:
                 full[read_half].next = False
                 read_half.next = not read_half

@@ -12,10 +12,10 @@ QUEUE_DEPTH = 16
 
 
 @module
-def index_queue(clk, reset, push, entry, pop, head, full, config):
+def index_queue(clk, reset, push, entry, pop, head, fills, config):
     """First in, first out, over distributed RAM; an entry is at the head two cycles after its `push`.
 
-    push, entry: writes the `KeyIndex` `entry`; not while `full`.
+    push, entry: writes the `KeyIndex` `entry`; not in the cycle after `fills`.
     pop, head: removes the head, a `Record`, which is `active` unless the queue is empty.
     """
     pointer_bits = clog2(QUEUE_DEPTH)
@@ -25,7 +25,7 @@ def index_queue(clk, reset, push, entry, pop, head, full, config):
 
     write_address, read_address = Signal(intbv(0)[pointer_bits:]), Signal(intbv(0)[pointer_bits:])
     written, read = Signal(intbv(0)[width:]), Signal(intbv(0)[width:])
-    not_full = Signal(True)
+    not_full, stays_free = Signal(True), Signal(True)
 
     @always_comb
     def entry_word():
@@ -34,12 +34,12 @@ def index_queue(clk, reset, push, entry, pop, head, full, config):
     memory = distributed_ram(clk, push, write_address, written, read_address, read, depth=QUEUE_DEPTH)
 
     pointers = queue_pointers(
-        clk, reset, push, pop, write_address, read_address, not_full, head.active, depth=QUEUE_DEPTH
+        clk, reset, push, pop, write_address, read_address, not_full, head.active, stays_free, depth=QUEUE_DEPTH
     )  # fmt: skip
 
     @always_comb
     def level():
-        full.next = not not_full
+        fills.next = not stays_free
 
     @always_comb
     def head_entry():

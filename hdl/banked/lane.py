@@ -74,11 +74,11 @@ def dot_product(clk, control, terms, dot, config):
 
 
 @module
-def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, full, config):
+def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, fills, config):
     """What a lane does: the next key of its queue in a score phase, the chosen score's key in a value phase.
 
     Args:
-        push, entry, full: of the index queue.
+        push, entry, fills: of the index queue.
         chosen_here, chosen: the choice for the next value phase is here.
         now: `Record`, from a phase's first cycle to its last one.
         scored: `ScoredKey`, the score phase's, for one period that takes in the scan.
@@ -91,7 +91,7 @@ def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, ful
     stored = Signed(clog2(capacity) + 2).signal()  # scores made or in the making that have no value yet
     change = Signed(2).signal()
 
-    queue = index_queue(clk, reset, push, entry, pop, head, full, config)
+    queue = index_queue(clk, reset, push, entry, pop, head, fills, config)
 
     @always_comb
     def events():
@@ -174,7 +174,7 @@ def _kept_a_phase(clk, reset, control, ended, scored):
 
 @module
 def lane(
-    clk, reset, control, row, push, entry, full, chosen_here, chosen, power_here, power, keys, active, scored, dot,
+    clk, reset, control, row, push, entry, fills, chosen_here, chosen, power_here, power, keys, active, scored, dot,
     products, uses, config,
 ):  # fmt: skip
     """A lane: index queue, Q memory, multipliers, score. The multipliers work in both phases.
@@ -187,7 +187,7 @@ def lane(
     Args:
         control: `Control`.
         row: `RowWrite`, writes the cluster's Q rows.
-        push, entry, full: index queue; no push while it is full.
+        push, entry, fills: index queue; no push in the cycle after `fills`.
         chosen_here, chosen: the choice of a key for the next value phase is the lane's.
         power_here, power: so is the probability.
         keys: `KeyPort`.
@@ -211,7 +211,7 @@ def lane(
     slot_bit, used = (Signal(intbv(0)[SUM_SLOTS:]) for _ in range(2))
     sum_slot_bits = clog2(SUM_SLOTS)
 
-    what = work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, full, config)
+    what = work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, fills, config)
 
     @always_comb
     def addresses():

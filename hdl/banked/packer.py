@@ -18,7 +18,7 @@ def _any_key(bits, flag):
 
 
 @module
-def packer(clk, reset, words, slot, key_set, enable, taken, full, push, entry, counted, finished, config):
+def packer(clk, reset, words, slot, key_set, enable, taken, fills, push, entry, counted, finished, config):
     """One group of N neighbouring keys a cycle: the key of group g in lane j is number w * (W / N) + g of that lane.
 
     Groups without keys take no time. G groups of a word take G + 1 cycles; a word without keys takes 2. From a word to
@@ -28,7 +28,8 @@ def packer(clk, reset, words, slot, key_set, enable, taken, full, push, entry, c
         words: `words_stream`.
         slot, key_set: of the query that the next word belongs to.
         enable: that query may be packed. taken: its last word is taken in this cycle.
-        full, push, entry: index queues of the lanes: bits, bits, `KeyIndex` (the same for all lanes).
+        fills, push, entry: index queues of the lanes: bits (no push there in the next cycle), bits, `KeyIndex` (the same
+            for all lanes).
         counted: `Event` with `count`: so many keys of the slot were pushed in the cycle before.
         finished: with the count: this was the query's end.
     """
@@ -55,7 +56,6 @@ def packer(clk, reset, words, slot, key_set, enable, taken, full, push, entry, c
 
     @always_comb
     def handshake():
-        stall.next = (pushed & full) != 0
         ready.next = enable and not held and not stall
         accept.next = words.valid and ready
         words.ready.next = ready
@@ -106,6 +106,16 @@ def packer(clk, reset, words, slot, key_set, enable, taken, full, push, entry, c
             else:
                 pushed.next = 0
 
+    # In a register, as everything in here waits for it.
+    @always(clk.posedge)
+    def stalls():
+        if reset:
+            stall.next = False
+        elif stall:
+            stall.next = (pushed & fills) != 0
+        else:
+            stall.next = group_valid and (group_keys & fills) != 0
+
     @always(clk.posedge)
     def groups_of_word():
         if not stall:
@@ -155,6 +165,6 @@ def packer(clk, reset, words, slot, key_set, enable, taken, full, push, entry, c
         counted.count.next = total
 
     return (
-        any_keys, handshake, lowest_group, groups_left, last_of_word, word, word_control, groups_of_word, group_stage,
+        any_keys, handshake, lowest_group, groups_left, last_of_word, word, word_control, stalls, groups_of_word, group_stage,
         keys, push_stage, pushes, count,
     )  # fmt: skip
