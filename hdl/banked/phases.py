@@ -53,27 +53,28 @@ def at_position(clk, score_phase, word, position, flag, slot_cycles):
 def phases(clk, reset, score_phase, word, control, scan, choose, config):
     """Control of the lanes, and the bursts of the scan and of the choice.
 
-    score_phase, word: of this cluster.
+    score_phase, word: of this cluster, which goes on by one each cycle.
     control: `Control` but for `drain` and `drain_sum`. scan, choose: `Burst`.
     """
-    last_word = config.slot_cycles - 1
+    assert config.slot_cycles >= 2
+    word_before_last = config.slot_cycles - 2
     at_total, at_totals = total_stage(config), lanes_total_stage(config)
 
     value_phase, last = Signal(False), Signal(False)
     scan_is_next, choose_is_next = Signal(False), Signal(False)
     score_at_total, first, first_at_total = Signal(False), Signal(False), Signal(False)
 
-    @always_comb
+    @always(clk.posedge)
     def ends():
-        last.next = word == last_word
-        first.next = word == 0
-        value_phase.next = not score_phase
-        control.to_score.next = word == last_word and not score_phase
-        control.to_value.next = word == last_word and score_phase
+        last.next = word == word_before_last
+        control.to_score.next = word == word_before_last and not score_phase
+        control.to_value.next = word == word_before_last and score_phase
 
     @always_comb
     def stage_0():
         control.word.next = word
+        first.next = word == 0
+        value_phase.next = not score_phase
 
     stages = [
         delayed(clk, value_phase, control.value_is_next, SELECT_STAGE - 1),

@@ -45,12 +45,12 @@ def query_ring_writer(clk, reset, beats, queries, group_end, group_done, idle, c
     group = Signal(modbv(0, min=0, max=config.ring_groups))
     index = Signal(intbv(0)[index_bits(config) :])
     is_open = Signal(False)  # the group has a query already
-    accept, opens, is_room = (Signal(value) for value in (False, False, True))
+    accept, opens, is_room, takes = (Signal(value) for value in (False, False, True, True))
 
     @always_comb
     def handshake():
-        beats.ready.next = is_open or is_room
-        accept.next = beats.valid and (is_open or is_room)
+        beats.ready.next = takes
+        accept.next = beats.valid and takes
 
     @always_comb
     def open_group():
@@ -64,14 +64,19 @@ def query_ring_writer(clk, reset, beats, queries, group_end, group_done, idle, c
             group.next = 0
             index.next = 0
             is_open.next = False
+            takes.next = True
         elif group_end:
             group.next = group + 1
             index.next = 0
             is_open.next = False
+            takes.next = is_room
         elif accept:
             is_open.next = True
+            takes.next = True
             if beats.beat == last_beat:
                 index.next = (index + 1) & ((1 << len(index)) - 1)
+        else:
+            takes.next = is_open or is_room
 
     @always(clk.posedge)
     def write():

@@ -182,7 +182,9 @@ def slots(
     @always(clk.posedge)
     def set_of_slot():
         if open_:
-            key_sets.next[opening] = queries.key_set
+            for slot in range(entries):  # (an index would become arithmetic of 28 bits)
+                if opening == slot:
+                    key_sets.next[slot] = queries.key_set
 
     @always_comb
     def flags():
