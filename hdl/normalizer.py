@@ -100,13 +100,13 @@ def step_control(
     groups_waiting = Signal(intbv(0, min=0, max=limit))
     beats = Signal(intbv(0, min=0, max=BEATS_IN_FLIGHT + 1))
 
-    word_ends, block_ends, walk_ends, beat_ends = [Signal(False) for _ in range(4)]
+    word_ends = Signal(words == 1)
+    block_ends, walk_ends, beat_ends = [Signal(False) for _ in range(3)]
     is_room, any_factors, any_groups = (Signal(value) for value in (True, False, False))
     query_step, query_begins, advance, group_ends, take, follow = [Signal(False) for _ in range(6)]
 
     @always_comb
     def places():
-        word_ends.next = word == words - 1
         beat_ends.next = (word & (beat_words - 1)) == beat_words - 1
         block_ends.next = queries_left == 1
         walk_ends.next = keys_to_walk <= 1
@@ -173,9 +173,11 @@ def step_control(
             queries_left.next = work.count
             row.next = 0
             word.next = 0
+            word_ends.next = words == 1
         elif advance:
             if word_ends:
                 word.next = 0
+                word_ends.next = words == 1
                 if state == state_names.QUERIES:
                     queries_left.next = queries_left - 1
                     if row == group_queries - 1:
@@ -184,6 +186,7 @@ def step_control(
                         row.next = row + 1
             else:
                 word.next = word + 1
+                word_ends.next = word == words - 2
 
     @always(clk.posedge)
     def keys():

@@ -323,6 +323,7 @@ def query_order(clk, reset, order, arrived, records, compared, config):
     kept_bits = KEPT_FRACTION + 1
 
     group = Signal(modbv(0, min=0, max=config.ring_groups))
+    queries_found = Signal(intbv(1)[len(order.count) :])  # of the group, this one included
     fields = {name: kind for name, kind in compared.fields.items() if name not in ("words", "kept")}
     found, at_record = Stream(**fields), Stream(**fields)
     ordered = compared.like()
@@ -339,10 +340,10 @@ def query_order(clk, reset, order, arrived, records, compared, config):
     @always_comb
     def next_query():
         issue.next = order.valid and available[found.lane] and is_room
-        last_in_group.next = found.index + 1 == order.count
+        last_in_group.next = queries_found == order.count
         found.group.next = group
-        found.group_last.next = found.index + 1 == order.count
-        found.head_last.next = order.head_last and found.index + 1 == order.count
+        found.group_last.next = queries_found == order.count
+        found.head_last.next = order.head_last and queries_found == order.count
 
     @always_comb
     def take():
@@ -359,16 +360,19 @@ def query_order(clk, reset, order, arrived, records, compared, config):
         if reset:
             group.next = 0
             found.index.next = 0
+            queries_found.next = 1
             found.lane.next = 0
             found.place.next = 0
         elif issue:
             if last_in_group:
                 group.next = group + 1
                 found.index.next = 0
+                queries_found.next = 1
                 found.lane.next = 0
                 found.place.next = 0
             else:
                 found.index.next = found.index + 1
+                queries_found.next = queries_found + 1
                 if found.lane == last_lane:
                     found.lane.next = 0
                     found.place.next = found.place + 1

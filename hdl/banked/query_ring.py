@@ -81,11 +81,8 @@ def query_ring_writer(clk, reset, beats, queries, group_end, group_done, idle, c
     @always(clk.posedge)
     def write():
         queries.enable.next = accept and not reset
+        idle.next = not accept
         queries.address.next = (group << group_place) | (index << index_place) | beats.beat
         queries.data.next = beats.data
 
-    @always_comb
-    def nothing_left():
-        idle.next = not queries.enable
-
-    return handshake, open_group, room, place, write, nothing_left
+    return handshake, open_group, room, place, write
