@@ -226,25 +226,29 @@ def loader_control(
 
     @always(clk.posedge)
     def row():
-        if take and ends_row:
+        if not moving:
+            moves.row.next = 0
+        elif take and ends_row:
             if moves.last_row:
                 moves.row.next = 0
+            else:
+                moves.row.next = moves.row + 1
+
+    @always(clk.posedge)
+    def rows_to_come():
+        if take and ends_row:
+            if moves.last_row:
                 rows_left.next = head.n_k
                 moves.last_row.next = head.n_k == 1
             else:
-                moves.row.next = moves.row + 1
                 rows_left.next = rows_left - 1
                 moves.last_row.next = rows_left == 2
         elif state == states.CHECK:
-            moves.row.next = 0
             rows_left.next = head.n_k
             moves.last_row.next = head.n_k == 1
         elif state == states.OPEN:
-            moves.row.next = 0
             rows_left.next = head.n_q
             moves.last_row.next = head.n_q == 1
-        elif state == states.MARK:
-            moves.row.next = 0
 
     @always(clk.posedge)
     def group():
@@ -264,6 +268,10 @@ def loader_control(
         elif state == states.VALUES and take and ends_row and moves.last_row and not early:
             keys_valid.next = True
             key_set.next = not key_set
+
+    @always(clk.posedge)
+    def settings_of_keys():
+        if state == states.VALUES:
             loaded_keys.next = head.n_k
             loaded_dims.next = head.predict_dims
 
@@ -307,6 +315,6 @@ def loader_control(
         status.busy.next = any_head or state != states.IDLE
 
     return (
-        settings, check, flight, departure, find_sink, beat, judge, move, next_state, place, row, group, valid_keys,
-        head_message, errors, state_of_core,
+        settings, check, flight, departure, find_sink, beat, judge, move, next_state, place, row, rows_to_come, group, valid_keys,
+        settings_of_keys, head_message, errors, state_of_core,
     )  # fmt: skip

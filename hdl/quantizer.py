@@ -3,11 +3,15 @@
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
 
 from golden.config import OPERAND_BITS, clog2
+from hdl.cleared import either
+from hdl.delay import held
 from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.stream import Bits, Flag, Stream
 
 HOLD_SLACK = 8  # beats beyond a row that the hold-back memory takes, so that finding an exponent never stalls it
+
+REACH_PART = 4  # elements of a beat whose reaches are put together before a register: one look-up table a bit
 
 
 def _places(config):
@@ -105,6 +109,13 @@ def level_of(clk, enable, negative, magnitude, exponent, level, bits):
 
 
 @block
+def _either_held(clk, enable, words, target):
+    """All ``words`` ORed, at the last clock edge with ``enable``."""
+    together = Signal(intbv(0)[len(target) :])
+    return either(words, together), held(clk, enable, together, target)
+
+
+@block
 def places_register(clk, enable, source, target):
     @always(clk.posedge)
     def places():
@@ -164,7 +175,8 @@ def quantizer(clk, reset, rows, levels, config):
     magnitude_word = ConcatSignal(*reversed(magnitudes))
     split_fields = dict(negatives=Bits(width), magnitudes=Bits(width * OPERAND_BITS), **_places(config))
     split, held = Stream(**split_fields), Stream(**split_fields)
-    beat_reach = Signal(intbv(0)[OPERAND_BITS - 1 :])
+    parts = -(-width // REACH_PART)
+    part_reaches = [Signal(intbv(0)[OPERAND_BITS - 1 :]) for _ in range(parts)]
     splitters = [
         magnitude_of(operand_slices[i], used(i), operands[i], negatives[i], magnitudes[i], reaches[i])
         for i in range(width)
@@ -193,13 +205,9 @@ def quantizer(clk, reset, rows, levels, config):
             split.negatives.next = negative_word
             split.magnitudes.next = magnitude_word
 
-    @always(clk.posedge)
-    def reach_of_beat():
-        if rows.ready:
-            together = intbv(0)[OPERAND_BITS - 1 :]
-            for i in range(width):
-                together[:] = together | reaches[i]
-            beat_reach.next = together
+    reach_of_beat = [
+        _either_held(clk, rows.ready, reaches[p * REACH_PART : (p + 1) * REACH_PART], part_reaches[p]) for p in range(parts)
+    ]
 
     split_places = places_register(clk, rows.ready, rows, split)
     hold = fifo(clk, reset, split, held, depth=depth)
@@ -218,10 +226,13 @@ def quantizer(clk, reset, rows, levels, config):
         elif split.valid and split.ready and not split.marker:
             found.valid.next = split.last
             row_continues.next = not split.last
+            together = intbv(0)[OPERAND_BITS - 1 :]
+            together[:] = 0
             if row_continues:
-                row_reach.next = row_reach | beat_reach
-            else:
-                row_reach.next = beat_reach
+                together[:] = row_reach
+            for p in range(parts):
+                together[:] = together | part_reaches[p]
+            row_reach.next = together
 
     @always_comb
     def exponent_of_row():

@@ -107,15 +107,18 @@ def query_writer(clk, reset, beats, queries, head_end, block_done, idle, config)
     def write_control():
         if reset:
             writing.next = False
+            idle.next = True
             takes.next = True
             word.next = 0
         elif beats.ready and beats.valid:
             writing.next = True
+            idle.next = False
             takes.next = last_word == 0
             word.next = 0
         elif writing:
             if takes:
                 writing.next = False
+                idle.next = True
                 word.next = 0
             else:
                 takes.next = word == word_before_last
@@ -132,7 +135,6 @@ def query_writer(clk, reset, beats, queries, head_end, block_done, idle, config)
 
     @always_comb
     def write():
-        idle.next = not writing
         queries.enable.next = writing
         queries.row.next = written_row
         queries.address.next = base | word

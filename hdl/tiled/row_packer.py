@@ -75,10 +75,7 @@ def bitmap_words(clk, reset, row, job, write, words, busy, config):
 
     @always(clk.posedge)
     def position():
-        if reset:
-            reading.next = False
-        elif job.start:
-            reading.next = True
+        if job.start:
             tile.next = 0
             slot.next = 0
         elif read_enable:
@@ -86,7 +83,12 @@ def bitmap_words(clk, reset, row, job, write, words, busy, config):
             if slot == slots:
                 slot.next = 0
                 tile.next = tile + 1
-                reading.next = not last_tile
+        if reset:
+            reading.next = False
+        elif job.start:
+            reading.next = True
+        elif read_enable and slot == slots:
+            reading.next = not last_tile
 
     @always(clk.posedge)
     def at_the_memory():
