@@ -63,18 +63,25 @@ def loader(
         if moves.padding:
             coming.data.next = 0
 
-    go = Signal(False)
+    # A beat goes to all of its sinks at once. Each sees just the others' `ready`, for its own is known to it.
+    go, row_goes, key_goes, query_goes, marker_goes = (Signal(False) for _ in range(5))
+    moving_rows, key_beats, query_beats = rows_stream(config), key_beats_stream(config), query_beats_stream(config)
+    queries_written = Signal(False)
 
     @always_comb
     def go_together():
         go.next = moved.valid and moved.ready
+        row_goes.next = moved.valid and (
+            (moved.key and key_beats.ready) or (moved.query and query_beats.ready) or (moved.marker and queries_written)
+        )
+        key_goes.next = moved.valid and (moved.value or (moved.key and moving_rows.ready))
+        query_goes.next = moved.valid and moved.query and moving_rows.ready
+        marker_goes.next = moved.valid and moved.marker and moving_rows.ready and queries_written
 
     # Keys and queries to the quantizer.
-    moving_rows = rows_stream(config)
-
     @always_comb
     def row_beats():
-        moving_rows.valid.next = go and not moved.value
+        moving_rows.valid.next = row_goes
         moving_rows.data.next = moved.data
         moving_rows.predict_dims.next = moved.predict_dims
         moving_rows.last.next = moved.last_beat and not moved.marker
@@ -88,11 +95,9 @@ def loader(
     row_register = register_slice(clk, reset, moving_rows, rows)
 
     # Keys and values to the array's memories.
-    key_beats = key_beats_stream(config)
-
     @always_comb
     def array_beats():
-        key_beats.valid.next = go and (moved.key or moved.value)
+        key_beats.valid.next = key_goes
         key_beats.data.next = moved.data
         key_beats.key.next = moved.row
         key_beats.beat.next = moved.beat
@@ -113,16 +118,14 @@ def loader(
         moves.keys_busy.next = arranging or arrived or (moved.valid and (moved.key or moved.value))
 
     # Queries to the query memories.
-    query_beats = query_beats_stream(config)
-    queries_written = Signal(False)
     queries_end = Signal(False)  # the next query begins a block (banked: a group)
 
     @always_comb
     def word_beats():
-        query_beats.valid.next = go and moved.query
+        query_beats.valid.next = query_goes
         query_beats.data.next = moved.data
         query_beats.beat.next = moved.beat
-        queries_end.next = go and moved.marker and (banked or moved.head_last)
+        queries_end.next = marker_goes and (banked or moved.head_last)
 
     write_queries = query_ring_writer if banked else query_writer
     writer = write_queries(clk, reset, query_beats, queries, queries_end, queries_done, queries_written, config=config)
