@@ -147,6 +147,7 @@ def corner_turn(clk, reset, beats, columns, busy, config):
     # Rows, into the banks.
     rows_skewed = Signal(False)  # rows of this group lie skewed in the banks
     waiting = Signal(False)  # a complete group waits for the one before it to leave
+    takes = Signal(True)  # `not waiting`: a register for the other side
     complete = Signal(False)
     storing = Stream(**place_fields)
     stored = Stream(**place_fields)
@@ -156,9 +157,9 @@ def corner_turn(clk, reset, beats, columns, busy, config):
 
     @always_comb
     def store():
-        beats.ready.next = not waiting
+        beats.ready.next = takes
         index_now.next = beats.key & last_index
-        storing.valid.next = beats.valid and not waiting
+        storing.valid.next = beats.valid and takes
         storing.skewed.next = rows_skewed
         storing.index.next = beats.key & last_index
         storing.beat.next = beats.beat
@@ -193,6 +194,7 @@ def corner_turn(clk, reset, beats, columns, busy, config):
         if reset:
             rows_skewed.next = False
             waiting.next = False
+            takes.next = True
             leaving.valid.next = False
             step.next = 0
         else:
@@ -202,10 +204,12 @@ def corner_turn(clk, reset, beats, columns, busy, config):
                 step.next = 0
                 leaving.valid.next = complete or waiting
                 waiting.next = False
+                takes.next = True
             else:
                 step.next = step + 1
                 if complete:
                     waiting.next = True
+                    takes.next = False
 
     @always(clk.posedge)
     def column_group():
