@@ -158,6 +158,7 @@ def read(folder: Path, config: Config, target: str, top: str | None = None) -> d
         "revision": revision.read_text() if revision.exists() else "",
         "yosys": (re.search(r"Yosys [\d.+]+", log) or [""])[0],
         "mistakes": synth_report.mistakes(made, log),
+        "registers_outside": sorted(set(re.findall(r"^Module (\S+) keeps its registers", log, re.MULTILINE))),
     }
 
 

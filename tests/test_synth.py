@@ -361,6 +361,7 @@ def test_tiny_goes_through_yosys(tmp_path):
     assert main(["synth", "--config", "tiny", "--target", "ecp5", "--no-place", "--report", str(path)]) == 0
     made = json.loads(path.read_text())
     assert made["config"] == "tiny" and not made["mistakes"]
+    assert not made["registers_outside"]  # those of multipliers and memories are inside DSP blocks and block RAMs
     assert all(made[resource] > 0 for resource in RESOURCES)
     assert made["dsp"] >= TINY.multipliers
     assert {"loader", "quantizer", "predictor", "comparator", "registers", "output"} <= set(made["modules"])
