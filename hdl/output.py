@@ -2,7 +2,6 @@
 
 from myhdl import Signal, always, always_comb, intbv, modbv
 
-from hdl.delay import held
 from hdl.fifo import register_slice
 from hdl.hierarchy import module
 from hdl.normalizer import TAG_BITS
@@ -25,7 +24,6 @@ def output(
     """
     coming, head = rows_out.like(), rows_out.like()
     slicing = register_slice(clk, reset, rows_out, coming)
-    pairs = [(getattr(coming, name), getattr(head, name)) for name in rows_out.fields]
 
     poisoned = Signal(intbv(0)[TAGS:])
     set_tag, clear_tag = [Signal(modbv(0)[TAGS:]) for _ in range(2)]
@@ -56,8 +54,11 @@ def output(
             head.valid.next = False
         elif step:
             head.valid.next = coming.valid
-
-    fields = [held(clk, step, source, target) for source, target in pairs]
+        if step:
+            head.data.next = coming.data
+            head.tag.next = coming.tag
+            head.key_set.next = coming.key_set
+            head.head_last.next = coming.head_last
 
     @always(clk.posedge)
     def poison():
@@ -132,4 +133,4 @@ def output(
         else:
             head_done_key_set.next = last_key_set
 
-    return slicing, conditions, take, head_in_hand, fields, poison, choice, handshake, state, beat
+    return slicing, conditions, take, head_in_hand, poison, choice, handshake, state, beat
