@@ -70,9 +70,9 @@ Debian 12 and nextpnr from PyPI (`make setup`); their options are those of the t
 LUTs are 4-input ones on ECP5 and iCE40, 6-input ones on Xilinx. On ECP5 a carry cell (CCU2C) counts as two and 16 x 4
 bits of distributed RAM (TRELLIS_DPR16X4) as six, as nextpnr has it. Every figure is the core alone: `flows/pins.v`, the
 shift registers that stand for its surroundings in place and route, is left out. Modules are mapped one by one (FIFOs
-and register slices with the block around them) and flattened afterwards, so figures of blocks add up. Synthesis fails if there is a latch or a combinational
-loop, if a memory would become flip-flops, or if prediction uses a DSP. The commit is that of the sources; + means that
-they had changed since.
+and register slices with the block around them) and flattened afterwards, so figures of blocks add up. Synthesis fails
+if there is a latch or a combinational loop, if a memory would become flip-flops, or if prediction uses a DSP. The commit
+is that of the sources; + means that they had changed since.
 
 On ECP5, the registers around multipliers and behind most block RAMs are those inside the DSP blocks and block RAMs
 (`flows/synth.tcl`; Yosys alone leaves them in flip-flops). That such netlists compute the same is simulated

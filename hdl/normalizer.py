@@ -4,7 +4,7 @@ This is the part that all arrays share. What reads an array's sums and divides i
 ``hdl/tiled/normalizer.py``, ``hdl/banked/normalizer.py``.
 """
 
-from myhdl import ConcatSignal, Signal, always, always_comb, block, enum, intbv, modbv
+from myhdl import ConcatSignal, Signal, always, always_comb, enum, intbv, modbv
 
 from golden.config import MIN_QUERY_CYCLES, MULTIPLIER_BITS, OUTPUT_BITS, PROBABILITY_FRACTION, clog2
 from golden.normalizer import ALIGNED
@@ -13,6 +13,7 @@ from hdl.delay import cleared_register, delayed, held
 from hdl.factors import factors_stream
 from hdl.fifo import fifo
 from hdl.hierarchy import module
+from hdl.occupancy import any_left, room_left
 from hdl.stream import Bits, Flag, Signed, Stream
 from hdl.visible_sum import VISIBLE_SUM_CYCLES, VisibleStep, visible_sum
 from hdl.weighted_sum import WEIGHTED_SUM_CYCLES, weighted_sum
@@ -96,14 +97,11 @@ def step_control(
     queries_left = Signal(intbv(0)[len(work.count) :])
     row = Signal(intbv(0)[len(read.row) :])
     group = Signal(modbv(0)[len(read.group) :])
-    factors_waiting = Signal(intbv(0, min=0, max=limit))
-    groups_waiting = Signal(intbv(0, min=0, max=limit))
-    beats = Signal(intbv(0, min=0, max=BEATS_IN_FLIGHT + 1))
 
     word_ends = Signal(words == 1)
     block_ends, walk_ends, beat_ends = [Signal(False) for _ in range(3)]
     is_room, any_factors, any_groups = (Signal(value) for value in (True, False, False))
-    query_step, query_begins, advance, group_ends, take, follow = [Signal(False) for _ in range(6)]
+    query_step, query_begins, beat_made, advance, group_ends, take, follow = [Signal(False) for _ in range(7)]
 
     @always_comb
     def places():
@@ -124,6 +122,7 @@ def step_control(
     def consequences():
         advance.next = query_step or state == state_names.RESTART or state == state_names.WALK
         query_begins.next = query_step and word == 0
+        beat_made.next = query_step and beat_ends
         group_ends.next = query_step and word_ends and (row == group_queries - 1 or block_ends)
         follow.next = query_step and word_ends and block_ends and work.valid and not work.head_first
 
@@ -212,37 +211,18 @@ def step_control(
             elif causal:
                 key.next = key + 1
 
+    waiting = [
+        any_left(clk, reset, factors_found, query_begins, any_factors, limit - 1),
+        any_left(clk, reset, filled, group_ends, any_groups, limit - 1),
+        room_left(clk, reset, beat_made, beat_sent, is_room, BEATS_IN_FLIGHT),
+    ]
+
     @always(clk.posedge)
-    def waiting():
+    def group_of_block():
         if reset:
-            factors_waiting.next = 0
-            groups_waiting.next = 0
-            beats.next = 0
             group.next = 0
-            any_factors.next = False
-            any_groups.next = False
-            is_room.next = True
-        else:
-            if factors_found and not query_begins:
-                factors_waiting.next = factors_waiting + 1
-                any_factors.next = True
-            elif query_begins and not factors_found:
-                factors_waiting.next = factors_waiting - 1
-                any_factors.next = factors_waiting != 1
-            if filled and not group_ends:
-                groups_waiting.next = groups_waiting + 1
-                any_groups.next = True
-            elif group_ends and not filled:
-                groups_waiting.next = groups_waiting - 1
-                any_groups.next = groups_waiting != 1
-            if query_step and beat_ends and not beat_sent:
-                beats.next = beats + 1
-                is_room.next = beats != BEATS_IN_FLIGHT - 1
-            elif beat_sent and not (query_step and beat_ends):
-                beats.next = beats - 1
-                is_room.next = True
-            if group_ends:
-                group.next = group + 1
+        elif group_ends:
+            group.next = group + 1
 
     # The step in registers -----------------------------------------------------------------------------------------------
     step_row = Signal(intbv(0)[len(read.row) :])
@@ -258,7 +238,7 @@ def step_control(
         else:
             step.valid.next = advance
             query.first.next = query_begins
-            query.beat.next = query_step and beat_ends
+            query.beat.next = beat_made
             released.next = group_ends
 
     @always(clk.posedge)
@@ -280,7 +260,7 @@ def step_control(
 
     return (
         places, decision, consequences, next_work, work_taken, progress, work_in_hand, place_in_block, keys, waiting,
-        step_control_registers, step_registers,
+        group_of_block, step_control_registers, step_registers,
     )  # fmt: skip
 
 

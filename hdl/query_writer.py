@@ -1,9 +1,10 @@
 """Queries on their way to the query memories of the PE rows, and the ring of blocks there."""
 
-from myhdl import Signal, always, always_comb, block, intbv, modbv
+from myhdl import Signal, always, always_comb, intbv, modbv
 
 from golden.config import OPERAND_BITS, clog2
 from hdl.hierarchy import module
+from hdl.occupancy import room_left
 from hdl.stream import Bits, Stream
 from hdl.tiled.interfaces import QUERY_WORD_BYTES, RING_BLOCKS, slot_bits
 
@@ -12,27 +13,6 @@ WORD_BITS = QUERY_WORD_BYTES * OPERAND_BITS
 
 def query_beats_stream(config):
     return Stream(data=Bits(config.stream_bits), beat=Bits(max(1, clog2(config.row_beats))))
-
-
-@block
-def ring_room(clk, reset, taken, freed, is_room, places):
-    """`is_room` (a register): of the `places` of a ring, which are `taken` and `freed` one by one, one is free."""
-    in_use = Signal(intbv(0, min=0, max=places + 1))
-    last_place = places - 1
-
-    @always(clk.posedge)
-    def count():
-        if reset:
-            in_use.next = 0
-            is_room.next = True
-        elif taken and not freed:
-            in_use.next = in_use + 1
-            is_room.next = in_use != last_place
-        elif freed and not taken:
-            in_use.next = in_use - 1
-            is_room.next = True
-
-    return count
 
 
 @module
@@ -74,7 +54,7 @@ def query_writer(clk, reset, beats, queries, head_end, block_done, idle, config)
     def open_block():
         opens.next = beats.valid and beats.ready and not block_open
 
-    room = ring_room(clk, reset, opens, block_done, is_room, RING_BLOCKS)
+    room = room_left(clk, reset, opens, block_done, is_room, RING_BLOCKS)
 
     @always(clk.posedge)
     def place():

@@ -8,6 +8,7 @@ from hdl.delay import delayed
 from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram, ram_with_enable
+from hdl.occupancy import any_left
 from hdl.score_scaler import HIGHEST, LOWEST
 from hdl.stream import Bits, Flag, Signed, Stream
 from hdl.wires import wire
@@ -196,14 +197,13 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     same = [wire(getattr(begun, name), getattr(coming, name)) for name in begun.fields]
     queue = fifo(clk, reset, coming, group, depth=_GROUP_QUEUE)
 
-    complete_groups = Signal(intbv(0, min=0, max=MOST_GROUPS + 1))
     index = Signal(intbv(0)[clog2(config.predict_queries) + 1 :])  # of the query in its group
     last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])  # the query's last visible key
     next_last_seen, first_seen = (Signal(intbv(0)[config.key_count_bits + 1 :]) for _ in range(2))
     advance, offered, last_chunk, last_query, finish = [Signal(False) for _ in range(5)]
     first_query, at_last_query = Signal(True), Signal(False)  # which query `place` is at
     at_start, at_last_chunk = Signal(True), Signal(False)  # ... and which chunk (at the group's first one, see `one_chunk`)
-    any_complete = Signal(False)
+    any_complete = Signal(False)  # a complete group is there
     last_key = Signal(intbv(0, min=0, max=max(2, key_count)))
     last_mask = Signal(intbv(0)[key_count:])
 
@@ -266,17 +266,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
         group.ready.next = finish
         read.next = advance and offered
 
-    @always(clk.posedge)
-    def groups():
-        if reset:
-            complete_groups.next = 0
-            any_complete.next = False
-        elif group_complete and not finish:
-            complete_groups.next = complete_groups + 1
-            any_complete.next = True
-        elif finish and not group_complete:
-            complete_groups.next = complete_groups - 1
-            any_complete.next = complete_groups != 1
+    groups = any_left(clk, reset, group_complete, finish, any_complete, MOST_GROUPS)
 
     @always(clk.posedge)
     def next_place():

@@ -2,7 +2,7 @@
 
 from myhdl import ConcatSignal, Signal, always, always_comb, block, concat, intbv, modbv
 
-from golden.config import FACTOR_SHIFT_BITS, KEPT_FRACTION, LENGTH_BITS, MANTISSA_BITS, Config, clog2
+from golden.config import FACTOR_SHIFT_BITS, KEPT_FRACTION, LENGTH_BITS, MANTISSA_BITS, Config
 from hdl.banked.interfaces import address_bits
 from hdl.banked.query_ring import group_bits, index_bits
 from hdl.banked.records import TAG_BITS
@@ -10,6 +10,7 @@ from hdl.delay import delayed, register
 from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.memory import ram_with_register
+from hdl.occupancy import any_left, room_left
 from hdl.stream import Bits, Flag, Stream
 from hdl.wires import wire
 
@@ -284,7 +285,7 @@ def head_fields(clk, bits, heads):
 
 
 @block
-def _arrivals(clk, reset, arrived, issue, number, lane, count, available):
+def _arrivals(clk, reset, arrived, issue, number, lane, available, most):
     """Queries of a softmax lane that have arrived and aren't in the order yet."""
     taken = Signal(False)
 
@@ -292,19 +293,7 @@ def _arrivals(clk, reset, arrived, issue, number, lane, count, available):
     def here():
         taken.next = issue and lane == number
 
-    @always(clk.posedge)
-    def level():
-        if reset:
-            count.next = 0
-            available.next = False
-        elif arrived and not taken:
-            count.next = count + 1
-            available.next = True
-        elif taken and not arrived:
-            count.next = count - 1
-            available.next = count != 1
-
-    return here, level
+    return here, any_left(clk, reset, arrived, taken, available, most)
 
 
 @module
@@ -328,13 +317,11 @@ def query_order(clk, reset, order, arrived, records, compared, config):
     found, at_record = Stream(**fields), Stream(**fields)
     ordered = compared.like()
     available = [Signal(False) for _ in range(lanes)]
-    counts = [Signal(intbv(0, min=0, max=ring_places + 1)) for _ in range(lanes)]
-    underway = Signal(intbv(0, min=0, max=ORDERED + 1))
-    issue, last_in_group, is_room = Signal(False), Signal(False), Signal(True)
+    issue, leaves, last_in_group, is_room = (Signal(value) for value in (False, False, False, True))
     data = Signal(intbv(0)[len(datas[0]) :])
 
     arrivals = [
-        _arrivals(clk, reset, arrived[n], issue, n, found.lane, counts[n], available[n]) for n in range(lanes)
+        _arrivals(clk, reset, arrived[n], issue, n, found.lane, available[n], ring_places) for n in range(lanes)
     ]
 
     @always_comb
@@ -348,6 +335,7 @@ def query_order(clk, reset, order, arrived, records, compared, config):
     @always_comb
     def take():
         found.valid.next = issue
+        leaves.next = compared.valid and compared.ready
         order.ready.next = issue and last_in_group
 
     @always_comb
@@ -379,17 +367,7 @@ def query_order(clk, reset, order, arrived, records, compared, config):
                 else:
                     found.lane.next = found.lane + 1
 
-    @always(clk.posedge)
-    def level():
-        if reset:
-            underway.next = 0
-            is_room.next = True
-        elif issue and not (compared.valid and compared.ready):
-            underway.next = underway + 1
-            is_room.next = underway != ORDERED - 1
-        elif compared.valid and compared.ready and not issue:
-            underway.next = underway - 1
-            is_room.next = True
+    room = room_left(clk, reset, issue, leaves, is_room, ORDERED)
 
     in_step = [
         delayed(clk, found.valid, at_record.valid, 2, reset=reset),
@@ -407,7 +385,7 @@ def query_order(clk, reset, order, arrived, records, compared, config):
         ordered.kept.next = data[kept_bits:]
 
     buffer = fifo(clk, reset, ordered, compared, depth=ORDERED)
-    return arrivals, next_query, take, record_addresses, places, level, in_step, record_of_lane, record, buffer
+    return arrivals, next_query, take, record_addresses, places, room, in_step, record_of_lane, record, buffer
 
 
 @module

@@ -5,7 +5,7 @@ from myhdl import Signal, always, always_comb, intbv, modbv
 from golden.config import Config, clog2
 from hdl.banked.interfaces import address_bits
 from hdl.hierarchy import module
-from hdl.query_writer import ring_room
+from hdl.occupancy import room_left
 
 
 def group_bits(config: Config) -> int:
@@ -56,7 +56,7 @@ def query_ring_writer(clk, reset, beats, queries, group_end, group_done, idle, c
     def open_group():
         opens.next = accept and not is_open
 
-    room = ring_room(clk, reset, opens, group_done, is_room, config.ring_groups)
+    room = room_left(clk, reset, opens, group_done, is_room, config.ring_groups)
 
     @always(clk.posedge)
     def place():
