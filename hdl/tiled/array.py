@@ -32,7 +32,7 @@ def of_row_group(group, values, value):
 def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, block_done, round_tick, activity, config):
     """The tiled array. Throughput: a round every 2d cycles as long as work is there, across tiles, blocks and heads.
 
-    A round that begins in cycle 0 has its sums written by cycle 4d + 10 or earlier, if another one follows it or not.
+    A round that begins in cycle 0 has its sums written by cycle 4d + 11 or earlier, if another one follows it or not.
     Each row works by a copy of the control of its own, a cycle behind it, and so do the column memories.
 
     Args:
@@ -49,7 +49,6 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     rows, drain_rows = config.rows, config.drain_rows
 
     control, issue = RowControl(config), Issue(config)
-    advance = control.advance
     controls = [RowControl(config) for _ in range(rows)]
     next_column_address, column_address = (Signal(intbv(0)[len(columns.address) :]) for _ in range(2))
     will_be_granted = Signal(False)
@@ -67,7 +66,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     is_round, will_be_taken, taken = (Signal(False) for _ in range(3))
     group, group_before = (Signal(intbv(0)[len(sums.row_group) :]) for _ in range(2))
 
-    blocks_and_tiles = block_sequence(clk, reset, work, blocks, drains, drained, block_done, advance, issue, config)
+    blocks_and_tiles = block_sequence(clk, reset, work, blocks, drains, drained, block_done, control.advance, issue, config)
     rounds = round_sequence(clk, reset, issue, control, will_be_granted, next_column_address, round_tick, config)
     copies = [hand_down(clk, reset, control, copy) for copy in controls]
     in_step = [
@@ -90,7 +89,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
 
     pe_rows = [
         row(
-            clk, controls[r], advance, column_operands, row_queries[r], work[r], drain_address, numerators[r], denominators[r],
+            clk, controls[r], column_operands, row_queries[r], work[r], drain_address, numerators[r], denominators[r],
             valids[r], config,
         )
         for r in range(rows)

@@ -11,7 +11,7 @@ from hdl.fifo import pack, unpack
 from hdl.hierarchy import module
 from hdl.tiled.interfaces import QUERY_WORD_BYTES, RING_BITS
 from hdl.tiled.pipeline import count_burst, delay_flag, delay_number
-from hdl.tiled.timing import COLUMNS, EXPONENT_CYCLES, OPERANDS, PRODUCT, SCALER_CYCLES, WORD_REGISTER, Timing
+from hdl.tiled.timing import CHOSEN, COLUMNS, EXPONENT_CYCLES, OPERANDS, PRODUCT, SCALER_CYCLES, WORD_REGISTER, Timing
 from hdl.tiled.work import address_bits
 
 IN_FLIGHT_BITS = 2  # rounds between begin and last sum: in SDDMM, before SpMM, in SpMM's pipeline
@@ -42,20 +42,20 @@ class Issue:
 
 @module
 def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advance, issue, config):
-    """Blocks and tiles. An empty tile, or the end of one, costs two cycles; a new block two more.
+    """Blocks and tiles. An empty tile, or the end of one, costs three cycles; a new block two more.
 
     A block is taken from `blocks` once the block two before it is drained. Its message to `drains` follows the last sum of
     its last round; `block_done` follows its last query read.
 
     Args:
         work: work items of all rows (only `valid` and `end` are read).
-        advance: all rows show end-of-tile marks, which go in this cycle.
+        advance: all rows show end-of-tile marks, which go in the next cycle (register).
     """
     valids, ends = [items.valid for items in work], [items.end for items in work]
     rows = config.rows
 
     all_shown, all_ended = Signal(False), Signal(False)
-    ended = Signal(False)  # all rows show end marks of this tile
+    advanced = Signal(False)  # the marks go in this cycle
     occupied = Signal(False)  # a block is in `block`
     block = blocks.like()
     block_word = Signal(intbv(0)[len(pack(blocks)) :])
@@ -86,19 +86,19 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
 
     @always_comb
     def tile_end():
-        # The message of the block before still waits only if the normalizer holds it, and so the next block, up.
-        advance.next = ended and not (last_tile and draining)
-        block_end.next = ended and last_tile and not draining
+        block_end.next = advance and last_tile
 
     # A round's items stay at the heads for four cycles after it has begun; nothing begins so soon.
     @always(clk.posedge)
     def what_can_begin():
-        if reset or advance or not occupied:
+        advanced.next = advance
+        if reset or advance or advanced or not occupied:
             issue.ready.next = False
-            ended.next = False
+            advance.next = False
         else:
             issue.ready.next = all_shown and not all_ended
-            ended.next = all_shown and all_ended
+            # The message of the block before still waits only if the normalizer holds it, and so the next block, up.
+            advance.next = all_shown and all_ended and not (last_tile and draining)
 
     @always(clk.posedge)
     def block_occupancy():
@@ -310,7 +310,7 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
         exponent_start.next = pending and count == exponent_at
 
     stages = [
-        delay_flag(clk, reset, is_value, control.value, COLUMNS),
+        delay_flag(clk, reset, is_value, control.value, CHOSEN),
         delay_flag(clk, reset, scoring, control.accumulate, PRODUCT),
         delay_flag(clk, reset, starting, control.clear, OPERANDS),
         delay_flag(clk, reset, valuing, read_soon, timing.sum_read - 1),

@@ -123,12 +123,12 @@ class RowControl:
         begin: the next cycle is cycle 0 of an SDDMM phase, ...
         round: ... for a round (else the phase runs empty).
         take: cycle 2: the lanes take their inputs from the work item, which then goes.
-        advance: end-of-tile marks go. (From the control itself, not from the copies.)
+        advance: end-of-tile marks go.
         swap: cycle 2 of the SpMM phase: the lanes return to the inputs of the round before.
         ring: ring block of the round in SDDMM.
         word: stage 0, word of the query that holds the dimension. byte: stage 2, the dimension's place in it.
-        value: stage 3, operand A is the probability.
-        clear: stage 4 of the first element. accumulate: stage 5, a product belongs to a score.
+        value: stage 4, operand A is the probability.
+        clear: stage 5 of the first element. accumulate: stage 6, a product belongs to a score.
         read, read_dimension, write, write_dimension: sums, stages `sum_read` and `sum_write`.
         scale: the round's dot products are complete in the next cycle. mantissa, shift: its factor, for the scaler.
         chosen: lane whose dot product enters the scaler. scored: lane whose score leaves it.
@@ -162,8 +162,8 @@ class RowControl:
 
     def flags(self):
         return [
-            self.begin, self.round, self.take, self.swap, self.value, self.clear, self.accumulate, self.read, self.write,
-            self.scale, *self.burst_flags(),
+            self.begin, self.round, self.take, self.advance, self.swap, self.value, self.clear, self.accumulate, self.read,
+            self.write, self.scale, *self.burst_flags(),
         ]  # fmt: skip
 
     def burst_flags(self):
@@ -179,7 +179,7 @@ class RowControl:
 
 @module
 def hand_down(clk, reset, above, below):
-    """`below` (`RowControl`) is `above`, a cycle later, but for `advance`."""
+    """`below` (`RowControl`) is `above`, a cycle later."""
     flags = [cleared_register(clk, reset, source, target) for source, target in zip(above.flags(), below.flags())]
     numbers = [register(clk, source, target) for source, target in zip(above.numbers(), below.numbers())]
     return flags, numbers

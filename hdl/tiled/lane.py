@@ -25,16 +25,17 @@ def input_columns(lane_index: int, config: Config) -> list[int]:
 def lane(clk, control, inputs, element, active, item_valid, item_select, previous, probability, dot, product, config):
     """A PE: column multiplexer, multiplier, score, probability.
 
-    clock:    _/-\\_/-\\_/-\\_/-\\_
-    inputs:   <t0 ><t1 >            stage 3
-    (operands):    <t0 ><t1 >       stage 4, the multiplier's
-    product:            <t0 ><t1 >  stage 5
-    dot:                     <t0 >  stage 6
+    clock:    _/-\\_/-\\_/-\\_/-\\_/-\\_
+    inputs:   <t0 ><t1 >                 stage 3
+    (chosen):      <t0 ><t1 >            stage 4
+    (operands):         <t0 ><t1 >       stage 5, the multiplier's
+    product:                 <t0 ><t1 >  stage 6
+    dot:                          <t0 >  stage 7
 
     Args:
         control: `RowControl`.
         inputs: int8 of the tile columns that this lane can read (stage 3; K in the SDDMM phase, V in the SpMM phase).
-        element: int8 of the query (stage 3), the same for all lanes of the row.
+        element: int8 of the query (stage 4), the same for all lanes of the row.
         active, item_valid, item_select: of the row's work item, read with `control.take`. A lane that isn't valid
             multiplies zeros.
         previous: the neighbour's probability, or the new one at the end of the row; taken with `control.pushed.active`.
@@ -75,8 +76,8 @@ def lane(clk, control, inputs, element, active, item_valid, item_select, previou
         for i in range(pairs):
             pair_chosen.next[i] = now_valid and (now_select >> 1) == i
 
-    @always_comb
-    def operands():
+    @always(clk.posedge)
+    def choice_of_column():
         operand = intbv(0, min=lowest, max=limit)
         for i in range(pairs):
             if pair_chosen[i]:
@@ -85,6 +86,9 @@ def lane(clk, control, inputs, element, active, item_valid, item_select, previou
                 else:
                     operand[:] = operand | inputs[2 * i]
         column_operand.next = operand
+
+    @always_comb
+    def operand_of_row():
         if control.value:
             row_operand.next = probability
         else:
@@ -99,4 +103,4 @@ def lane(clk, control, inputs, element, active, item_valid, item_select, previou
         elif control.accumulate:
             dot.next = dot + product
 
-    return selection, probability_chain, choice_of_pair, operands, multiply, score
+    return selection, probability_chain, choice_of_pair, choice_of_column, operand_of_row, multiply, score

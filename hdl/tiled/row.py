@@ -14,9 +14,9 @@ A round's way through a row (d = 32, N = 16; stages and cycles from `hdl.tiled.t
     lanes' probabilities                |------|=========|  shifted in; SpMM's operands
     sums                                        |--------->
 
-The budget, which `Timing` checks, in cycles from the round's first address: all dot products are there at d + 5, the new
-maximum at d + N + 13, and the first probability can go into a lane 5 cycles later, but no earlier than at 2d + 4; the last one
-must be there at 3d + 3, when SpMM needs its operands. So N is at most d / 2 or a little more: d = 16 takes N = 8.
+The budget, which `Timing` checks, in cycles from the round's first address: all dot products are there at d + 6, the new
+maximum at d + N + 14, and the first probability can go into a lane 5 cycles later, but no earlier than at 2d + 4; the last one
+must be there at 3d + 4, when SpMM needs its operands. So N is at most d / 2 or a little more: d = 16 takes N = 8.
 """
 
 from myhdl import Signal, always, always_comb, block, concat, intbv
@@ -43,12 +43,13 @@ from hdl.tiled.sums import denominators, numerators
 
 @block
 def query_elements(clk, queries, control, slot, element, config):
-    """The row's query memory: one element a cycle, from stage 0 (address) to stage 3 (`element`)."""
+    """The row's query memory: one element a cycle, from stage 0 (address) to stage 4 (`element`)."""
     depth = 1 << query_address_bits(config)
 
     read_address = Signal(intbv(0)[query_address_bits(config) :])
     word = Signal(intbv(0)[QUERY_WORD_BYTES * OPERAND_BITS :])
     elements = [operand_signal() for _ in range(QUERY_WORD_BYTES)]
+    chosen = operand_signal()
 
     @always_comb
     def address():
@@ -59,21 +60,22 @@ def query_elements(clk, queries, control, slot, element, config):
 
     @always(clk.posedge)
     def choice():
-        element.next = elements[control.byte]
+        chosen.next = elements[control.byte]
+        element.next = chosen
 
     return address, memory, bytes_of_word, choice
 
 
 @module
-def row(clk, control, advance, columns, queries, work, drain_address, numerator, denominator, valid, config):
+def row(clk, control, columns, queries, work, drain_address, numerator, denominator, valid, config):
     """A PE row. It has no state that outlives a reset: whatever it writes, the control has asked for.
 
     Args:
-        control: `RowControl`. advance: end-of-tile marks go.
+        control: `RowControl`.
         columns: int8 of all tile columns (stage 3).
         queries: `enable`, `address`, `data`: write port of this row's query memory.
         work: work items; an item at the head with `control.begin` and `control.round` is taken with `control.take`
-            (an end mark stays, and the row idles in this round); end marks go with `advance`.
+            (an end mark stays, and the row idles in this round); end marks go with `control.advance`.
         drain_address: {block parity, slot, dimension} for the normalizer, in cycles in which `control.read` is low.
         numerator, denominator: what is there, two cycles later.
         valid: bit j: lane j has a key in this round; from the cycle after `control.take` to the next one.
@@ -94,7 +96,7 @@ def row(clk, control, advance, columns, queries, work, drain_address, numerator,
 
     @always_comb
     def take_or_advance():
-        work.ready.next = (control.take and active) or advance
+        work.ready.next = (control.take and active) or control.advance
 
     @always(clk.posedge)
     def item():

@@ -33,7 +33,7 @@ def _add(clk, a, b, total):
 def numerators(clk, control, products, record, rescale, drain_address, numerator, config):
     """SpMM: the products of the lanes meet and join the rescaled sum of the query.
 
-    Stages as in `hdl.tiled.timing`: products in stage 5; the sum is read early enough to meet them.
+    Stages as in `hdl.tiled.timing`: products in stage 6; the sum is read early enough to meet them.
 
     Args:
         products: of the lanes, signed.

@@ -5,21 +5,22 @@ An element's stages, counted from the cycle in which its address is at the memor
     0      address of the column and query memories
     1, 2   their outputs, and the registers behind these
     3      columns broadcast to the rows; query byte chosen
-    4      operands of the lanes: the multiplexers are between 3 and 4
-    5      product
-    6      SDDMM: score of the lane so far
-    5 + tree, 6 + tree    SpMM: sum over the lanes; sum of the query, written in that cycle
+    4      column chosen by each lane: it crosses the chip in a cycle of its own
+    5      operands of the lanes, the multipliers' registers
+    6      product
+    7      SDDMM: score of the lane so far
+    6 + tree, 7 + tree    SpMM: sum over the lanes; sum of the query, written in that cycle
 
 A round, counted from stage 0 of its first element (d = 32, N = 16):
 
     cycle              0        32       64       96       128
     column memories    |SDDMM k |SpMM k-1|SDDMM   |SpMM k  |
                        |        |        |    k+1 |        |
-    dot products ready           37
-    scaler, maximum              |-----|  61
-    exponentials                         |---|  84
+    dot products ready           38
+    scaler, maximum              |-----|  62
+    exponentials                         |---|  85
     shifted into the lanes                  |---|
-    operands of SpMM k                               100 ...
+    operands of SpMM k                               101 ...
 
 The scaler reads the lanes' scores during the SpMM phase, in which they stand still, and probabilities are shifted into
 the lanes during the SDDMM phase, in which nothing reads them: neither needs a second register.
@@ -32,9 +33,10 @@ from hdl.exp2 import PROBABILITY_CYCLES
 
 WORD_REGISTER = 2  # stage in which the word of a memory is in its register
 COLUMNS = 3
-OPERANDS = 4
-PRODUCT = 5
-SCORE = 6
+CHOSEN = 4
+OPERANDS = 5
+PRODUCT = 6
+SCORE = 7
 
 SCALER_CYCLES = 6  # from the choice of a lane to its score
 MAXIMUM_CYCLES = 3  # from the last lane's score to the running maximum
