@@ -84,7 +84,7 @@ def sums_stream(config: Config) -> Stream:
 
 
 class KeyPort:
-    """A lane's read port: `data` (`lane_width` bytes, the lowest dimension in the low byte) is there KEY_CYCLES (2) cycles
+    """A lane's read port: `data` (`lane_width` bytes, the lowest dimension in the low byte) is there KEY_CYCLES (3) cycles
     after `address` {key, word} and `key_set`, out of K for addresses of a score phase and of V for those of a value phase.
     `active`: the lane will use it (in other cycles the memories may be written)."""
 
@@ -160,7 +160,7 @@ class Control:
     Attributes:
         to_score, to_value: last cycle before a score phase, a value phase.
         word: stage 0.
-        value_is_next: stage 1: in a value phase. select_value: the same in stage 2.
+        value_is_next: stage 2: in a value phase. select_value: the same in stage 3.
         drain, drain_sum: these sums drain; from a score phase's first cycle to the value phase's last one.
         total_first, total_last, total_word: stage `lanes_total_stage`: in a value phase; last word of a phase; the word.
         accumulate, restart: products that were added up belong to a score; they are its first ones.

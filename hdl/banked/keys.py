@@ -4,10 +4,11 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import OPERAND_BITS, Config
 from hdl.banked.interfaces import key_address_bits, word_bits
-from hdl.banked.timing import KEY_CYCLES
+from hdl.banked.timing import KEY_CYCLES, WORD_CYCLES
 from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.memory import dual_port_ram_with_registers
+from hdl.wires import like
 
 CLUSTERS_A_COPY = 4
 SETS = 2
@@ -82,10 +83,11 @@ def _operands(clk, odd_phase, even, odd, words):
     set_of_keys, set_of_values = Signal(False), Signal(False)  # of the addresses
     phase, key_set, value_set = (Signal(False) for _ in range(3))  # of the words
 
-    even_set, odd_set, even_data, odd_data = even.key_set, odd.key_set, even.data, odd.data
+    even_set, odd_set = even.key_set, odd.key_set
+    even_data, odd_data = like(even.data), like(odd.data)
     sets = _crossed(odd_phase, even_set, odd_set, set_of_keys, set_of_values)
     selection = [
-        delayed(clk, source, target, KEY_CYCLES)
+        delayed(clk, source, target, WORD_CYCLES)
         for source, target in ((odd_phase, phase), (set_of_keys, key_set), (set_of_values, value_set))
     ]
 
@@ -99,7 +101,8 @@ def _operands(clk, odd_phase, even, odd, words):
             values.next = words[3]
 
     operands = _crossed(phase, keys, values, even_data, odd_data)
-    return sets, selection, words_of_sets, operands
+    on_the_way = [delayed(clk, word, port.data, 1) for word, port in ((even_data, even), (odd_data, odd))]
+    return sets, selection, words_of_sets, operands, on_the_way
 
 
 @block
@@ -122,7 +125,7 @@ def lane_keys(clk, write, data, odd_phase, ports, config):
     write: `LaneWrite`, with its `data`. odd_phase: that of the addresses.
     ports: the lane's ports of two or four clusters; the first half of them scores in even phases.
     """
-    assert KEY_CYCLES == 2, "block RAM and its register"
+    assert KEY_CYCLES == WORD_CYCLES + 1 and WORD_CYCLES == 2, "block RAM, its register, the chosen word"
     address_bits, data_bits = len(write.address), len(data)
     depth = 1 << address_bits
     parts = [_no_read_of_what_is_written(clk, write, port) for port in ports]

@@ -24,7 +24,7 @@ QUERY_PLACE = MULTIPLIER_BITS - OPERAND_BITS
 def _multiplier(
     clk, query_low, query_high, probability_high, probability_low, key_byte, score_term, value_product, config
 ):  # fmt: skip
-    """Stages: selection of the operand (2), operands (3), product (4).
+    """Stages: selection of the operand (3), operands (4), product (5).
 
     Query and probability, one of which is 0, have places of their own in the operand, all but a few bits.
     """
@@ -54,7 +54,7 @@ def _multiplier(
 
 @module
 def dot_product(clk, control, terms, dot, config):
-    """Score so far (stage 5 + log2(M)) of the products `terms`, complete S - 1 cycles later; stands still in between."""
+    """Score so far (stage 6 + log2(M)) of the products `terms`, complete S - 1 cycles later; stands still in between."""
     bits = 2 * OPERAND_BITS
     if len(terms) == 1:
         total, tree = terms[0], []
@@ -179,10 +179,10 @@ def lane(
 ):  # fmt: skip
     """A lane: index queue, Q memory, multipliers, score. The multipliers work in both phases.
 
-    clock:     _/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_
+    clock:     _/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_
     address:   <w0 ><w1 >                     stage 0
-    (operands):            <w0 ><w1 >         stage 3
-    products:                   <w0 ><w1 >    stage 4
+    (operands):                 <w0 ><w1 >         stage 4
+    products:                        <w0 ><w1 >    stage 5
 
     Args:
         control: `Control`.
@@ -194,8 +194,8 @@ def lane(
         active: the lane works in this phase.
         scored: `ScoredKey` of the score phase before, while its dot product stands still.
         dot: dot product (`dot_product`), stands still from a score phase's last word to the next one's first.
-        products: signed, [dimension], stage 4: in a value phase what the lane adds to its query's sums; zero without one.
-        uses: a bit for each sum slot, stage 4: that of the query, in a value phase.
+        products: signed, [dimension], stage 5: in a value phase what the lane adds to its query's sums; zero without one.
+        uses: a bit for each sum slot, stage 5: that of the query, in a value phase.
     """
     depth = 1 << (slot_bits(config) + word_bits(config))
     width = config.lane_width
@@ -216,21 +216,25 @@ def lane(
     @always_comb
     def addresses():
         keys.address.next = concat(now.key, control.word)
-        row_address.next = concat(now.slot, control.word)
         keys.key_set.next = now.key_set
         keys.active.next = now.active
         active.next = now.active
+
+    # The query memory is a cycle faster than those of the keys.
+    @always(clk.posedge)
+    def address_of_query():
+        row_address.next = concat(now.slot, control.word)
 
     @always(clk.posedge)
     def probability_of_choice():
         if power_here:
             probability.next = power
 
-    slot_in_stage_2 = delayed(clk, now.slot, slot, SELECT_STAGE)
-    active_in_stage_2 = delayed(clk, now.active, selected_active, SELECT_STAGE, reset=reset)
+    slot_when_selected = delayed(clk, now.slot, slot, SELECT_STAGE)
+    active_when_selected = delayed(clk, now.active, selected_active, SELECT_STAGE, reset=reset)
 
     @always_comb
-    def stage_2():
+    def selection():
         value_active.next = selected_active and control.select_value
         slot_bit.next = 1 << slot[sum_slot_bits:]
 
@@ -241,7 +245,7 @@ def lane(
         else:
             gated_probability.next = 0
 
-    # Stages 3 and 4.
+    # Stages 4 and 5.
     @always(clk.posedge)
     def sum_slot_of_products():
         used.next = 0
@@ -251,7 +255,7 @@ def lane(
 
     rows = query_memory(clk, row.enable, row.address, row.data, row_address, read_word, depth=depth)
 
-    query_word_in_stage_2 = cleared_unless(clk, control.value_is_next, read_word, query_word)
+    query_word_selected = cleared_unless(clk, control.value_is_next, read_word, query_word)
 
     both = config.probability_bits - QUERY_PLACE  # bits in which query and probability meet
     probability_high = gated_probability(config.probability_bits, QUERY_PLACE)
@@ -270,6 +274,6 @@ def lane(
     score = dot_product(clk, control, terms, dot, config)
 
     return (
-        what, addresses, probability_of_choice, slot_in_stage_2, active_in_stage_2, stage_2, probability_operand,
-        sum_slot_of_products, rows, query_word_in_stage_2, multipliers, score,
+        what, addresses, address_of_query, probability_of_choice, slot_when_selected, active_when_selected, selection, probability_operand,
+        sum_slot_of_products, rows, query_word_selected, multipliers, score,
     )  # fmt: skip

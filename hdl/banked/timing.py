@@ -3,14 +3,15 @@
 Stages count cycles from that in which a word's address goes to the key memories (stage 0):
 
     0  address of the key memories           now_slot, now_key
-    2  Q word or probability is selected
-    3  operands, the multipliers' registers
-    4  products
-    4 + log2(N)  products of a value phase added up over all lanes, and over those of the first query
-    5 + log2(N)  ... apart for the two queries with sums (`lanes_total_stage`)
-    7 + log2(N)  new sums of the first query; S cycles later, of the second one
-    4 + log2(M)  a score's M products added up (`total_stage`)
-    5 + log2(M)  the score so far
+    2  words of the key memories
+    3  word of K or V, chosen for each cluster; Q word or probability is selected
+    4  operands, the multipliers' registers
+    5  products
+    5 + log2(N)  products of a value phase added up over all lanes, and over those of the first query
+    6 + log2(N)  ... apart for the two queries with sums (`lanes_total_stage`)
+    8 + log2(N)  new sums of the first query; S cycles later, of the second one
+    5 + log2(M)  a score's M products added up (`total_stage`)
+    6 + log2(M)  the score so far
 
 Positions are cycles of a period, 0 ... 2S - 1, and count from the cluster's first cycle of a score phase. A lone key of the last lane, S = 8, N = 4, M = 8:
 
@@ -27,8 +28,11 @@ from hdl.adder_tree import tree_cycles
 from hdl.exp2 import PROBABILITY_CYCLES
 from hdl.scaler import SCALER_CYCLES
 
-KEY_CYCLES = 2
-"""From an address at a `KeyPort` to its data, which goes into a multiplier's register."""
+WORD_CYCLES = 2
+"""From an address to the words of all key memories: block RAM and its register."""
+
+KEY_CYCLES = WORD_CYCLES + 1
+"""From an address at a `KeyPort` to its data, which goes into a multiplier's register: memories and multipliers are far apart."""
 
 SELECT_STAGE = KEY_CYCLES
 OPERAND_STAGE = KEY_CYCLES + 1
@@ -51,6 +55,9 @@ CHOSEN_CYCLES = HEAD_CYCLES + 1
 POWER_CYCLES = CHOSEN_CYCLES + PROBABILITY_CYCLES
 """... to its probability."""
 
+LANE_POWER_CYCLES = POWER_CYCLES + 1
+"""... to the probability at the lane, which needs the one before for so long."""
+
 
 def total_stage(config: Config) -> int:
     """The M products of a word are added up."""
@@ -60,11 +67,15 @@ def total_stage(config: Config) -> int:
 def lanes_total_stage(config: Config) -> int:
     """Products of a value phase are added up over the lanes: the first query's pass (`hdl.banked.value_sums`) begins.
 
-    A stage later it is known whether the query drains (S cycles after the value phase began, and for 2S cycles).
+    A stage later it is known whether the query drains (S cycles after the value phase began, or `drain_delay` cycles more,
+    and for 2S cycles).
     """
-    stage = max(PRODUCT_STAGE + tree_cycles(config.lanes) + SEPARATION_CYCLES, config.slot_cycles - 1)
-    assert config.slot_cycles <= stage + 1 <= 2 * config.slot_cycles
-    return stage
+    return max(PRODUCT_STAGE + tree_cycles(config.lanes) + SEPARATION_CYCLES, config.slot_cycles - 1)
+
+
+def drain_delay(config: Config) -> int:
+    """For so many cycles it stays known whether a query drains, until both of its passes are over."""
+    return max(0, lanes_total_stage(config) + 1 - 2 * config.slot_cycles)
 
 
 def _first_scan(config):
@@ -80,20 +91,22 @@ def scan_position(config: Config) -> int:
 
 def scan_is_late(config: Config) -> bool:
     """The scan of a score phase goes on after the end of the next one, so that the lanes keep their records a phase longer."""
-    return _first_scan(config) + config.lanes - 1 >= 3 * config.slot_cycles
+    last_scan = _first_scan(config) + config.lanes - 1
+    assert last_scan < 4 * config.slot_cycles, "more stages than cycles for which the lanes keep their records"
+    return last_scan >= 3 * config.slot_cycles
 
 
 def choose_position(config: Config) -> int:
     """First lane's turn in the choice: as soon as the last lane's score may have made a query known, or later.
 
     At the latest, the last lane's record reaches it in the last cycle of the score phase (and its probability before stage
-    2 of the value phase's first word). At the earliest, the first lane's probability reaches it in stage 2 of the last word
+    3 of the value phase's first word). At the earliest, the first lane's probability reaches it in stage 3 of the last word
     of the value phase before.
     """
     period = 2 * config.slot_cycles
     latest = config.slot_cycles - 1 - (config.lanes - 1) - (CHOSEN_CYCLES + 1)
-    earliest = SELECT_STAGE - 1 - POWER_CYCLES
-    assert latest + (config.lanes - 1) + POWER_CYCLES + 1 <= config.slot_cycles + SELECT_STAGE
+    earliest = SELECT_STAGE - 1 - LANE_POWER_CYCLES
+    assert latest + (config.lanes - 1) + LANE_POWER_CYCLES + 1 <= config.slot_cycles + SELECT_STAGE
     assert earliest <= latest, "more lanes than cycles of a phase"
     useful = _first_scan(config) + (config.lanes - 1) + SCORED_CYCLES + KNOWN_CYCLES - HEAD_CYCLES
     while useful > latest:

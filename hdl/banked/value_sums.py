@@ -15,7 +15,7 @@ from hdl.banked.interfaces import (
     side_by_side,
     word_bits,
 )
-from hdl.banked.timing import PRODUCT_STAGE, SEPARATION_CYCLES, lanes_total_stage
+from hdl.banked.timing import PRODUCT_STAGE, SEPARATION_CYCLES, drain_delay, lanes_total_stage
 from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
@@ -122,14 +122,15 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
 
     Args:
         control: `Control`.
-        products: signed, [lane][dimension], stage 4; zero if the lane adds nothing in this value phase.
-        uses: [lane], a bit for each sum slot, stage 4: the query to which they belong.
+        products: signed, [lane][dimension], stage 5; zero if the lane adds nothing in this value phase.
+        uses: [lane], a bit for each sum slot, stage 5: the query to which they belong.
         sums: signed, M of them; filled: they belong to a row that drains.
     """
     lanes, width, words = config.lanes, config.lane_width, word_bits(config)
     terms_bits, bits = product_bits(config), row_sum_bits(config)
     total_bits = tree_bits(terms_bits, lanes)
     at_totals = lanes_total_stage(config)
+    late_drain = drain_delay(config)
     padding = at_totals - PRODUCT_STAGE - tree_cycles(lanes) - SEPARATION_CYCLES
     pieces = []
 
@@ -150,7 +151,7 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
     first, last, drains_now, drains_second, used_first, used_second, used_late = (Signal(False) for _ in range(7))
     any_use = Signal(intbv(0)[SUM_SLOTS:])
     present = Signal(intbv(0)[SUM_SLOTS:])
-    present_now, second_drains = Signal(False), Signal(False)
+    present_now, first_may_drain, second_may_drain, first_drains = (Signal(False) for _ in range(4))
     written_first = Signal(False)
     written_word = Signal(intbv(0)[words:])
 
@@ -163,14 +164,16 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
         any_use.next = together
 
     @always_comb
-    def second_query_drains():
-        second_drains.next = control.drain and control.drain_sum != 0
+    def query_that_drains():
+        first_may_drain.next = control.drain and control.drain_sum == 0
+        second_may_drain.next = control.drain and control.drain_sum != 0
 
     pieces += [
         delayed(clk, any_use(0), used_first, at_totals - PRODUCT_STAGE, reset=reset),
         delayed(clk, any_use(1), used_second, at_totals - PRODUCT_STAGE, reset=reset),
         delayed(clk, used_second, used_late, config.slot_cycles, reset=reset),
-        delayed(clk, second_drains, drains_second, config.slot_cycles, reset=reset),
+        delayed(clk, first_may_drain, first_drains, late_drain, reset=reset),
+        delayed(clk, second_may_drain, drains_second, late_drain + config.slot_cycles, reset=reset),
     ]
 
     @always(clk.posedge)
@@ -188,7 +191,7 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
         if control.total_first:
             present_now.next = present[0]
         if first:
-            drains_now.next = control.drain and control.drain_sum == 0
+            drains_now.next = first_drains
 
     @always(clk.posedge)
     def slots_with_sums():
@@ -222,5 +225,5 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
         for m in range(width)
     ]  # fmt: skip
     return (
-        pieces, any_lane, second_query_drains, stages, slot_of_pass, slots_with_sums, addresses, memory, dimensions,
+        pieces, any_lane, query_that_drains, stages, slot_of_pass, slots_with_sums, addresses, memory, dimensions,
     )  # fmt: skip
