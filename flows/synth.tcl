@@ -3,6 +3,7 @@
 # - iCE40 has no distributed RAM: there, what is meant for it becomes flip-flops;
 # - with -noflatten, modules are flattened only once they are mapped: each kind of module is mapped once, and the names
 #   of the cells keep the hierarchy;
+# - multipliers and block RAMs of large configurations get places on ECP5 (floorplan.tcl);
 # - the netlist appears under its name only when it is complete, so that an interrupted run can go on.
 
 yosys -import
@@ -131,6 +132,10 @@ if {[lsearch $command -noflatten] >= 0} {
     opt_clean
 }
 check -assert
+if {[string match "synth_ecp5*" $command]} {
+    source floorplan.tcl
+    floorplan::apply
+}
 
 write_json $name.json.part
 file rename -force $name.json.part $name.json

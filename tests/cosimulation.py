@@ -135,8 +135,10 @@ def synthesize(folder, files, top):
     """The files of the netlist for ECP5 that ``flows/synth.tcl`` makes, with models of its cells."""
     target = synth.TARGETS["ecp5"]
     options = synth.core_file()["targets"][target.core_target]["flow_options"]
-    shutil.copy(synth.ROOT / "flows" / "synth.tcl", folder)
-    synth.configure(target.flow, options, [*files, "synth.tcl"], top, {}, folder)
+    scripts = ["synth.tcl", "floorplan.tcl"]
+    for script in scripts:
+        shutil.copy(synth.ROOT / "flows" / script, folder)
+    synth.configure(target.flow, options, [*files, *scripts], top, {}, folder)
     _tool("make", f"{synth.NAME}.json", cwd=folder)
     shared = Path(shutil.which("yosys")).resolve().parent.parent / "share" / "yosys" / "ecp5"
     cells = (shared / "cells_sim.v").read_text()

@@ -184,10 +184,12 @@ def test_synthesis_refuses(tmp_path, design):
     (tmp_path / "sanger_core.v").write_text(
         f"module sanger_core (input clk, input [7:0] d, output reg [7:0] q); {body} endmodule\n"
     )
-    shutil.copy(synth.ROOT / "flows" / "synth.tcl", tmp_path)
+    scripts = ["synth.tcl", "floorplan.tcl"]
+    for script in scripts:
+        shutil.copy(synth.ROOT / "flows" / script, tmp_path)
     target = synth.TARGETS["ecp5"]
     options = synth.core_file()["targets"][target.core_target]["flow_options"]
-    synth.configure(target.flow, options, ["sanger_core.v", "synth.tcl"], "sanger_core", {}, tmp_path)
+    synth.configure(target.flow, options, ["sanger_core.v", *scripts], "sanger_core", {}, tmp_path)
     if sentence is None:
         synth.run(tmp_path, target.steps[:1], minutes=5, title=design)
         return
@@ -238,7 +240,7 @@ def gate_level(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gls")
     (folder / "sanger_core.v").write_text(MULTIPLIER)
     (folder / "testbench.v").write_text(TESTBENCH)
-    for name in ("synth.tcl", "gls.tcl"):
+    for name in ("synth.tcl", "floorplan.tcl", "gls.tcl"):
         shutil.copy(synth.ROOT / "flows" / name, folder)
     target = synth.core_file()["targets"]["gls"]
     kinds = {"sanger_core.v": "verilogSource"}

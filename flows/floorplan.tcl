@@ -1,0 +1,177 @@
+# Where the multipliers and block RAMs of a nearly full LFE5U-85F go, for flows/synth.tcl: as BEL attributes, for nextpnr.
+#
+# Its placers don't know that these are in a few rows of the part, and move them there after the rest is placed: a lane ends
+# up far from its multiplier. Here each lane, cluster or row has its own piece of a row, with its memories next to it.
+#
+#   y = 82   block RAM      predictor
+#   y = 70   block RAM      comparator, normalizer
+#   y = 58   multipliers    cluster 2, normalizer      PE rows 6, 7, normalizer
+#   y = 46   block RAM      keys                       columns
+#   y = 34   multipliers    clusters 1, 3              PE rows 3 ... 5
+#   y = 22   block RAM      keys                       columns
+#   y = 10   multipliers    clusters 0, 3              PE rows 0 ... 2
+#
+# Each of these rows has 52 places, in 13 groups of four (Project Trellis, database of LFE5U-85F).
+
+namespace eval floorplan {
+    variable groups {4 13 22 31 40 49 58 69 78 87 96 105 114}
+    variable multipliers [dict create type MULT18X18D rows {10 34 58} at {0 MULT18_0 1 MULT18_1 4 MULT18_4 5 MULT18_5}]
+    variable memories [dict create type DP16KD rows {22 46 70 82} at {0 EBR0 2 EBR1 4 EBR2 6 EBR3}]
+    variable left  ;# cells by type, in order, that have no place yet
+    variable taken
+
+    # `first` ... `last`, upwards or downwards.
+    proc from_to {first last} {
+        set numbers {}
+        set step [expr {$first <= $last ? 1 : -1}]
+        for {set number $first} {$number != $last + $step} {incr number $step} {
+            lappend numbers $number
+        }
+        return $numbers
+    }
+
+    # Gives the cells whose name matches `pattern` the places `columns` (0 ... 51) of the row `y`, those that are free.
+    proc put {blocks y columns pattern} {
+        variable groups
+        variable left
+        variable taken
+        set type [dict get $blocks type]
+        set rest {}
+        foreach cell $left($type) {
+            if {![string match $pattern $cell]} {
+                lappend rest $cell
+                continue
+            }
+            while {[llength $columns] && [info exists taken($type,$y,[lindex $columns 0])]} {
+                set columns [lrange $columns 1 end]
+            }
+            if {![llength $columns]} {
+                error "floorplan: no place left in row $y for $cell"
+            }
+            set column [lindex $columns 0]
+            set taken($type,$y,$column) $cell
+            lassign [lrange [dict get $blocks at] [expr {$column % 4 * 2}] [expr {$column % 4 * 2 + 1}]] offset name
+            setattr -set BEL "\"X[expr {[lindex $groups [expr {$column / 4}]] + $offset}]/Y$y/$name\"" c:$cell
+        }
+        set left($type) $rest
+    }
+
+    proc multiplier {y columns pattern} {
+        variable multipliers
+        put $multipliers $y $columns $pattern
+    }
+
+    proc memory {y columns pattern} {
+        variable memories
+        put $memories $y $columns $pattern
+    }
+
+    proc cells {type} {
+        tee -q -o listed.txt select -list t:$type
+        set file [open listed.txt]
+        set names {}
+        foreach line [split [read $file] \n] {
+            if {[regexp {^[^/]+/(.*)$} $line whole name]} {
+                lappend names $name
+            }
+        }
+        close $file
+        return [lsort -dictionary $names]
+    }
+
+    # Four clusters of four lanes of eight multipliers. A cluster's lanes lie side by side in each dimension, for which their
+    # products are added up; the fourth cluster has the right-hand ends of two rows.
+    proc banked {} {
+        set array *inst_banked_array
+        for {set m 0} {$m < 8} {incr m} {
+            set column [expr {4 * $m}]
+            set lanes *.inst_lane_*.inst_multiplier_$m.*
+            multiplier 10 [from_to $column [expr {$column + 3}]] $array.inst_cluster_0$lanes
+            multiplier 34 [from_to $column [expr {$column + 3}]] $array.inst_cluster_1$lanes
+            multiplier 58 [from_to $column [expr {$column + 3}]] $array.inst_cluster_2$lanes
+            set column [expr {36 + 4 * ($m % 4)}]
+            multiplier [expr {$m < 4 ? 10 : 34}] [from_to $column [expr {$column + 3}]] $array.inst_cluster_3$lanes
+        }
+        multiplier 10 32 $array.inst_cluster_0.inst_scan*
+        multiplier 34 32 $array.inst_cluster_1.inst_scan*
+        multiplier 58 32 $array.inst_cluster_2.inst_scan*
+        multiplier 10 34 $array.inst_cluster_3.inst_scan*
+        multiplier 58 {33 34 35} *comparator*
+        multiplier 58 [from_to 36 51] *normalizer*
+
+        # Of the keys' words, 18 bits a memory.
+        for {set part 0} {$part < 4} {incr part} {
+            set column [expr {9 * $part}]
+            foreach {y lanes} {22 01 46 23} {
+                memory $y [from_to $column [expr {$column + 7}]] *.inst_lane_keys_\[$lanes\].*.memory.0.$part
+            }
+        }
+        foreach {cluster y columns} {0 22 {8 17 38 39} 1 46 {8 17 38 39} 2 70 {6 7 8 9} 3 22 {42 43 44 45}} {
+            memory $y $columns $array.inst_cluster_$cluster.inst_lane_*.inst_query_memory.memory.0.0
+        }
+        foreach {cluster y columns} {0 22 {26 35 40 41} 1 46 {26 35 40 41} 2 70 {22 23 24 25} 3 22 {46 47 48 49}} {
+            memory $y $columns $array.inst_cluster_$cluster.inst_lane_*.inst_query_memory.memory.0.1
+        }
+        foreach {cluster y column} {0 22 36 1 46 36 2 70 32 3 22 37} {
+            memory $y $column $array.inst_cluster_$cluster.inst_score_memory.*
+        }
+        memory 70 [from_to 51 34] *visible_sum*
+        memory 46 [from_to 51 40] *raw_ring*
+        memory 70 [from_to 10 21] *comparator*
+        memory 82 [from_to 34 51] *bitmap_ring*
+        memory 82 [from_to 34 51] *entry_records*
+        memory 70 [from_to 26 39] *row_sender*
+        memory 82 [from_to 4 33] *predictor*
+    }
+
+    # Eight rows of sixteen lanes, three rows of the array in one of the part; the memories of the columns in the middle.
+    proc tiled {} {
+        set array *inst_array
+        set memory_rows {22 46 70}
+        for {set row 0} {$row < 8} {incr row} {
+            set y [expr {$row / 3}]
+            set column [expr {17 * ($row % 3)}]
+            multiplier [lindex {10 34 58} $y] [from_to $column [expr {$column + 15}]] $array.inst_row_$row.inst_lane_*
+            multiplier [lindex {10 34 58} $y] [expr {$column + 16}] $array.inst_row_$row.inst_softmax.*
+            set near [lindex {8 36 48} [expr {$row % 3}]]
+            memory [lindex $memory_rows $y] [from_to $near [expr {$near + 1}]] $array.inst_row_$row.*
+        }
+        for {set row 0} {$row < 8} {incr row} {
+            memory 70 [from_to 2 40] *.inst_row_packer_$row.*
+        }
+        for {set part 0} {$part < 8} {incr part} {
+            set column [expr {14 + 2 * $part}]
+            foreach {y groups} {22 01 46 23} {
+                memory $y [from_to $column [expr {$column + 1}]] *.inst_column_memories.inst_ram_with_register_\[$groups\].memory.0.$part
+            }
+        }
+        multiplier 58 [from_to 36 51] *normalizer*
+        multiplier 58 {34 35} *comparator*
+        memory 46 [from_to 51 38] *inst_drain.*
+        memory 70 [from_to 51 30] *visible_sum*
+        memory 82 [from_to 44 51] *comparator*
+        memory 82 [from_to 10 51] *predictor*
+    }
+
+    # For the designs that this is about; others are left to the placer.
+    proc apply {} {
+        variable left
+        variable taken
+        array unset taken
+        foreach type {MULT18X18D DP16KD} {
+            set left($type) [cells $type]
+        }
+        set counts [list [llength $left(MULT18X18D)] [llength $left(DP16KD)]]
+        switch $counts {
+            "151 181" banked
+            "145 109" tiled
+            default { return }
+        }
+        foreach type {MULT18X18D DP16KD} {
+            if {[llength $left($type)]} {
+                error "floorplan: no place for $left($type)"
+            }
+        }
+        log "Floorplan: [array size taken] multipliers and block RAMs have their places."
+    }
+}
