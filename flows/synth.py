@@ -22,6 +22,7 @@ from edalize.flows.generic import Generic
 from edalize.flows.icestorm import Icestorm
 from edalize.flows.trellis import Trellis
 from edalize.flows.vivado import Vivado
+from fusesoc.capi2.exprs import Expr
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -176,7 +177,7 @@ def set_up(config: Config, target: str, top: str | None = None) -> Path:
     shutil.rmtree(generated, ignore_errors=True)
     try:
         files = verilog.generate(config, generated)
-        options = core_file()["targets"][chosen.core_target]["flow_options"]
+        options = flow_options(chosen.core_target, config.name)
         extra = [ROOT / path for path in _extra_files(chosen)]
         top = top or _toplevel(chosen)
         content = hashlib.sha256(json.dumps([options, top], sort_keys=True).encode())
@@ -217,6 +218,17 @@ def _revision():
 def core_file() -> dict:
     """``sanger.core``."""
     return yaml.safe_load((ROOT / "sanger.core").read_text())
+
+
+def flow_options(core_target: str, flag: str) -> dict:
+    """The flow options of a target of ``sanger.core`` as FuseSoC reads them, with the flag of a configuration."""
+    options = core_file()["targets"][core_target]["flow_options"]
+    return {
+        name: [chosen for text in value if (chosen := Expr(text).expand(frozenset({flag})))]
+        if isinstance(value, list)
+        else value
+        for name, value in options.items()
+    }
 
 
 def _toplevel(chosen):

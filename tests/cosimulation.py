@@ -134,7 +134,7 @@ def make(engine, definition, *args, **kwargs):
 def synthesize(folder, files, top):
     """The files of the netlist for ECP5 that ``flows/synth.tcl`` makes, with models of its cells."""
     target = synth.TARGETS["ecp5"]
-    options = synth.core_file()["targets"][target.core_target]["flow_options"]
+    options = synth.flow_options(target.core_target, "tiny")
     scripts = ["synth.tcl", "floorplan.tcl"]
     for script in scripts:
         shutil.copy(synth.ROOT / "flows" / script, folder)

@@ -188,7 +188,7 @@ def test_synthesis_refuses(tmp_path, design):
     for script in scripts:
         shutil.copy(synth.ROOT / "flows" / script, tmp_path)
     target = synth.TARGETS["ecp5"]
-    options = synth.core_file()["targets"][target.core_target]["flow_options"]
+    options = synth.flow_options(target.core_target, "tiny")
     synth.configure(target.flow, options, ["sanger_core.v", *scripts], "sanger_core", {}, tmp_path)
     if sentence is None:
         synth.run(tmp_path, target.steps[:1], minutes=5, title=design)
