@@ -79,6 +79,9 @@ On ECP5, the registers around multipliers and behind most block RAMs are those i
 (`tests/test_memory.py`, `tests/test_multiplier.py`, and a whole cluster in `tests/test_banked_cluster.py`); `make gls`
 simulates the netlist of `tiny` for iCE40, cell by cell, against the golden model. Yosys before August 2026 maps an order of
 few signed bits against a negative constant wrongly (YosysHQ/yosys#6085); the sources have none, and a test sees to it.
+
+`small` and `small_tiled` take nearly all multipliers of the LFE5U-85F: these and the block RAMs have places of their own
+(`flows/floorplan.tcl`), and nextpnr's static placer does the rest.
 """
 
 

@@ -417,3 +417,79 @@ def test_order_is_never_asked_of_a_negative_constant(code_lines):
     """Yosys maps it to wrong look-up tables (cmp2lut, YosysHQ/yosys#6085); ``<=`` that assigns ends in a semicolon."""
     compared = [it for it in code_lines if re.search(r"(<|>|<=|>=) \(*-\d+\)*(?!\);$)[^;]*$", it[1])]
     assert not compared
+
+
+# Floorplan -----------------------------------------------------------------------------------------------------------
+
+# The multipliers and block RAMs of Yosys's netlists; and those of the part, as nextpnr 0.11.1 lists them.
+def read_pairs(name):
+    return [line.split() for line in (REPORTS / name).read_text().splitlines()]
+
+
+BLOCKS = {name: read_pairs(f"{name}.blocks") for name in ("small", "small_tiled")}
+SITES = read_pairs("lfe5u-85f.bels")
+
+
+def floorplan(folder, blocks):
+    """The BEL attributes, by cell, that ``flows/floorplan.tcl`` gives a netlist of nothing but ``blocks``."""
+    cells = {name: {"type": kind, "port_directions": {}, "connections": {}, "attributes": {}} for kind, name in blocks}
+    top = {"attributes": {"top": "1"}, "ports": {}, "cells": cells, "netnames": {}}
+    (folder / "netlist.json").write_text(json.dumps({"modules": {"pins": top}}))
+    (folder / "run.tcl").write_text(
+        "yosys -import\nread_json netlist.json\n"
+        f"source {synth.ROOT / 'flows' / 'floorplan.tcl'}\nfloorplan::apply\nwrite_json placed.json\n"
+    )
+    done = subprocess.run(["yosys", "-q", "-c", "run.tcl"], cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        return done.stderr
+    placed = json.loads((folder / "placed.json").read_text())["modules"]["pins"]["cells"]
+    return {name: cell["attributes"].get("BEL") for name, cell in placed.items()}
+
+
+def column(site):
+    return int(site[1 : site.index("/")])
+
+
+@needs_yosys
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_floorplan_gives_each_block_a_site_of_its_own(tmp_path, name):
+    places = floorplan(tmp_path, BLOCKS[name])
+    assert len(set(places.values())) == len(BLOCKS[name])
+    kinds = {site: kind for kind, site in SITES}
+    assert all(kinds[places[cell]] == kind for kind, cell in BLOCKS[name])
+
+
+@needs_yosys
+def test_a_clusters_lanes_lie_side_by_side_in_each_dimension(tmp_path):
+    places = floorplan(tmp_path, BLOCKS["small"])
+    for cluster in range(4):
+        for dimension in range(8):
+            sites = [
+                place
+                for cell, place in places.items()
+                if re.search(rf"cluster_{cluster}\.inst_lane_\d\.inst_multiplier_{dimension}\.", cell)
+            ]
+            assert len(sites) == 4
+            columns = [column(site) for site in sites]
+            assert len({site.split("/")[1] for site in sites}) == 1 and max(columns) - min(columns) <= 5
+
+
+@needs_yosys
+def test_the_lanes_of_a_row_lie_side_by_side(tmp_path):
+    places = floorplan(tmp_path, BLOCKS["small_tiled"])
+    for row in range(8):
+        sites = [place for cell, place in places.items() if re.search(rf"array\.inst_row_{row}\.inst_lane_", cell)]
+        columns = [column(site) for site in sites]
+        assert len(sites) == 16
+        assert len({site.split("/")[1] for site in sites}) == 1 and max(columns) - min(columns) <= 38
+
+
+@needs_yosys
+def test_a_block_that_the_floorplan_does_not_know_is_refused(tmp_path):
+    (kind, name), *others = BLOCKS["small"]
+    assert "no place for" in floorplan(tmp_path, [(kind, "core.unknown"), *others])
+
+
+@needs_yosys
+def test_other_designs_are_left_to_the_placer(tmp_path):
+    assert set(floorplan(tmp_path, BLOCKS["small"][1:]).values()) == {None}
