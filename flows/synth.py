@@ -365,7 +365,7 @@ def _end(process, unfinished):
 _STAGES = re.compile(
     r"^(?:\d[\d.]*\. Executing (?P<command>[A-Z_0-9]+)"
     r"|Info: (?P<pack>Packing|Promoting|Annotating)"
-    r"|Info:\s+at iteration #(?P<iteration>\d+)"
+    r"|Info: (?:\s*at iteration #|iter=)(?P<iteration>\d+)"
     r"|Info: (?P<route>Routing|Setting up routing)"
     r"|Info:\s+\d+ \|\s+\d+\s+\d+ \|\s+\d+\s+\d+ \|\s+(?P<left>\d+)\|)",
     re.MULTILINE,
