@@ -152,18 +152,18 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
                 else:
                     row_group.next = row_group + 1
 
-    # The elements, two cycles after their grant --------------------------------------------------------------------------
-    arriving = [Signal(False) for _ in range(4)]  # [i]: i cycles after the grant (0 isn't used)
-    firsts = [Signal(False) for _ in range(3)]
-    lasts = [Signal(False) for _ in range(4)]
-    halves = [Signal(False) for _ in range(4)]
-    next_dimension = Signal(intbv(0)[clog2(dimensions) :])
+    # The elements, three cycles after their grant ------------------------------------------------------------------------
+    arriving = [Signal(False) for _ in range(5)]  # [i]: i cycles after the grant (0 isn't used)
+    firsts = [Signal(False) for _ in range(4)]
+    lasts = [Signal(False) for _ in range(5)]
+    halves = [Signal(False) for _ in range(5)]
+    dimension_1, dimension_2 = (Signal(intbv(0)[clog2(dimensions) :]) for _ in range(2))
     arriving_dimension = Signal(intbv(0)[clog2(dimensions) :])
     written_word = Signal(intbv(0)[clog2(words) :])
-    arriving_1, arriving_2, arriving_3 = arriving[1:]
-    first_1, first_2 = firsts[1:]
-    last_1, last_2, last_3 = lasts[1:]
-    half_1, half_2, half_3 = halves[1:]
+    arriving_1, arriving_2, arriving_3, arriving_4 = arriving[1:]
+    first_1, first_2, first_3 = firsts[1:]
+    last_1, last_2, last_3, last_4 = lasts[1:]
+    half_1, half_2, half_3, half_4 = halves[1:]
 
     @always(clk.posedge)
     def arrivals():
@@ -171,31 +171,37 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
             arriving_1.next = False
             arriving_2.next = False
             arriving_3.next = False
+            arriving_4.next = False
             filled.next = False
         else:
             arriving_1.next = advance
             arriving_2.next = arriving_1
             arriving_3.next = arriving_2
-            filled.next = arriving_3 and last_3
+            arriving_4.next = arriving_3
+            filled.next = arriving_4 and last_4
 
     @always(clk.posedge)
     def places_of_arrivals():
         first_1.next = dimension == 0
         first_2.next = first_1
+        first_3.next = first_2
         last_1.next = dimension == dimensions - 1
         last_2.next = last_1
         last_3.next = last_2
+        last_4.next = last_3
         half_1.next = half
         half_2.next = half_1
         half_3.next = half_2
-        next_dimension.next = dimension
-        arriving_dimension.next = next_dimension
+        half_4.next = half_3
+        dimension_1.next = dimension
+        dimension_2.next = dimension_1
+        arriving_dimension.next = dimension_2
         written_word.next = arriving_dimension >> lane_bits
 
     @always_comb
     def group_message():
-        group_valid.next = arriving_2 and first_2
-        group.valid.next = arriving_2 and first_2
+        group_valid.next = arriving_3 and first_3
+        group.valid.next = arriving_3 and first_3
         if groups_left == 0:
             group.queries.next = last_queries
         else:
@@ -231,7 +237,7 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
         banks.append(_write_row(clk, arriving_dimension, bank, row, lanes))
         banks.append(
             ram_with_register(
-                clk, arriving_3, ConcatSignal(half_3, row, written_word), written(bits * (bank + 1), bits * bank),
+                clk, arriving_4, ConcatSignal(half_4, row, written_word), written(bits * (bank + 1), bits * bank),
                 read_address, part, depth=HALVES * dimensions,
             )
         )  # fmt: skip

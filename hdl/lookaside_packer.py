@@ -141,7 +141,6 @@ def lookaside_packer(clk, reset, words, placements, config):
         words.ready.next = state == Lookaside.IDLE
         load.next = state == Lookaside.IDLE
         settled.next = second_trip or carried == 0
-        last_sub_row.next = sub_row + 1 == sub_rows
         rotate.next = (
             state == Lookaside.SETTLE
             or state == Lookaside.BEGIN and placements.room
@@ -197,6 +196,14 @@ def lookaside_packer(clk, reset, words, placements, config):
             if last_sub_row:
                 sub_row.next = 0
                 lane.next = lane + 1
+
+    # Of the next cycle; the numbers stand still from CHOOSE on.
+    @always(clk.posedge)
+    def end_of_lane():
+        if state == Lookaside.ASSIGN and not last_sub_row:
+            last_sub_row.next = sub_row + 2 == sub_rows
+        else:
+            last_sub_row.next = sub_rows == 1
 
     @always(clk.posedge)
     def settled_numbers():
@@ -283,5 +290,5 @@ def lookaside_packer(clk, reset, words, placements, config):
             placements.end.next = state == Lookaside.END and placements.room
 
     return (
-        flags, step, places, settled_numbers, turning, count_class, settling, left_keys, waiting_keys, take_oldest, place,
+        flags, step, places, end_of_lane, settled_numbers, turning, count_class, settling, left_keys, waiting_keys, take_oldest, place,
     )  # fmt: skip

@@ -188,7 +188,7 @@ def surroundings(clk, heads, config, ports, granted, received_beats, seed, stall
 
     @instance
     def read_sums():
-        pipeline = [None, None]
+        pipeline = [None, None, None]
         cycle = 0
         while True:
             sums.granted.next = granted(cycle, generator)
@@ -203,9 +203,9 @@ def surroundings(clk, heads, config, ports, granted, received_beats, seed, stall
                         sum_memory[int(sums.parity), first_row + j, int(sums.slot)] for j in range(config.drain_rows)
                     )
                 ]
-            pipeline = [answer, pipeline[0]]
+            pipeline = [answer, *pipeline[:2]]
             for j in range(config.drain_rows):
-                numerator, denominator = pipeline[1][j] if pipeline[1] else (generator.randrange(-9, 9), 1)
+                numerator, denominator = pipeline[2][j] if pipeline[2] else (generator.randrange(-9, 9), 1)
                 sums.numerators[j].next = numerator
                 sums.denominators[j].next = denominator
 

@@ -237,7 +237,7 @@ class Bench:
                 # Slots that the array writes last come first, so that nothing but the message protects them.
                 reads = deque((slot, group, t) for slot in reversed(range(config.slots)) for group in range(groups)
                               for t in range(config.d))  # fmt: skip
-                answers = deque([None, None])
+                answers = deque([None] * 3)
                 while reads or any(answers):
                     request = bool(reads) and self.random.random() >= self.late_drain / 2
                     sums.request.next = request

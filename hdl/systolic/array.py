@@ -55,7 +55,7 @@ def systolic_array(clk, reset, columns, queries, work, blocks, drains, sums, dra
     Args:
         columns: `ColumnWrites`. queries: `QueryWrites`; written a cycle later.
         work: list of `rows` work item streams. blocks, drains: streams, one message a block.
-        sums: `SumsRead`, answered two cycles after the grant.
+        sums: `SumsRead`, answered three cycles after the grant.
         drained: pulse: the normalizer has read all sums of the oldest block that is not drained yet.
         block_done: pulse: the last query of a block has been read; its ring block may be written.
         round_tick: pulse: a round has begun. activity: `Activity`, what the lanes did.
@@ -138,8 +138,8 @@ def systolic_array(clk, reset, columns, queries, work, blocks, drains, sums, dra
 
     choices = []
     for i in range(drain_rows):
-        choices.append(of_row_group(group, numerators[i::drain_rows], sums.numerators[i]))
-        choices.append(of_row_group(group, denominators[i::drain_rows], sums.denominators[i]))
+        choices.append(of_row_group(clk, group, numerators[i::drain_rows], sums.numerators[i]))
+        choices.append(of_row_group(clk, group, denominators[i::drain_rows], sums.denominators[i]))
 
     return (
         heads_of_queues, blocks_and_tiles, rounds, memories, skewed_columns, controls_of_rows, query_writes,

@@ -11,17 +11,16 @@ from hdl.tiled.columns import column_memories
 from hdl.tiled.control import Issue, block_sequence, round_sequence
 from hdl.tiled.interfaces import QueryWrites, RowControl, hand_down, operand_signal, slot_bits
 from hdl.tiled.row import row
-from hdl.wires import wire
 
 
 @block
-def of_row_group(group, values, value):
-    """The value of the row that belongs to the group."""
+def of_row_group(clk, group, values, value):
+    """The value of the row that belongs to the group, a cycle later: rows and normalizer are far apart."""
 
     if len(values) == 1:
-        return wire(values[0], value)
+        return register(clk, values[0], value)
 
-    @always_comb
+    @always(clk.posedge)
     def choice():
         value.next = values[group]
 
@@ -38,7 +37,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     Args:
         columns: `ColumnWrites`. queries: `QueryWrites`; written a cycle later.
         work: list of `rows` work item streams. blocks, drains: streams, one message a block.
-        sums: `SumsRead`, answered two cycles after the grant.
+        sums: `SumsRead`, answered three cycles after the grant.
         drained: pulse: the normalizer has read all sums of the oldest block that is not drained yet.
         block_done: pulse: the last query of a block has been read; its ring block may be written.
         round_tick: pulse: a round has begun. activity: `Activity`, what the lanes did.
@@ -111,8 +110,8 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
 
     choices = []
     for i in range(drain_rows):
-        choices.append(of_row_group(group, numerators[i::drain_rows], sums.numerators[i]))
-        choices.append(of_row_group(group, denominators[i::drain_rows], sums.denominators[i]))
+        choices.append(of_row_group(clk, group, numerators[i::drain_rows], sums.numerators[i]))
+        choices.append(of_row_group(clk, group, denominators[i::drain_rows], sums.denominators[i]))
 
     return (
         blocks_and_tiles, rounds, copies, in_step, memories, query_writes, address_to_drain, pe_rows, row_group, choices,

@@ -86,10 +86,10 @@ class SumsRead:
 
     A request counts in a cycle in which `granted` is high too; `granted` is low while SpMM reads the sums.
 
-        clock:       /-\\_/-\\_/-\\_/-\\_
-        request:     /---\\___________
-        granted:     /---\\___________
-        numerators:  ________/---\\___   two cycles later; so are denominators
+        clock:       /-\\_/-\\_/-\\_/-\\_/-\\_
+        request:     /---\\_______________
+        granted:     /---\\_______________
+        numerators:  ____________/---\\___   three cycles later; so are denominators
     """
 
     def __init__(self, config: Config):

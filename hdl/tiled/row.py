@@ -22,6 +22,7 @@ must be there at 3d + 4, when SpMM needs its operands. So N is at most d / 2 or 
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import OPERAND_BITS, clog2
+from hdl.delay import register
 from hdl.hierarchy import module
 from hdl.memory import ram_with_register
 from hdl.tiled.interfaces import (
@@ -43,13 +44,12 @@ from hdl.tiled.sums import denominators, numerators
 
 @block
 def query_elements(clk, queries, control, slot, element, config):
-    """The row's query memory: one element a cycle, from stage 0 (address) to stage 4 (`element`)."""
+    """The row's query memory: one element a cycle, from stage 0 (address) to stage 3 (`element`)."""
     depth = 1 << query_address_bits(config)
 
     read_address = Signal(intbv(0)[query_address_bits(config) :])
     word = Signal(intbv(0)[QUERY_WORD_BYTES * OPERAND_BITS :])
     elements = [operand_signal() for _ in range(QUERY_WORD_BYTES)]
-    chosen = operand_signal()
 
     @always_comb
     def address():
@@ -60,8 +60,7 @@ def query_elements(clk, queries, control, slot, element, config):
 
     @always(clk.posedge)
     def choice():
-        chosen.next = elements[control.byte]
-        element.next = chosen
+        element.next = elements[control.byte]
 
     return address, memory, bytes_of_word, choice
 
@@ -86,7 +85,7 @@ def row(clk, control, columns, queries, work, drain_address, numerator, denomina
     active, first = Signal(False), Signal(False)
     slot = Signal(intbv(0)[slot_bits(config) :])
     in_softmax, in_spmm = RoundRecord(config), RoundRecord(config)
-    element = operand_signal()
+    element, element_on_the_way = operand_signal(), operand_signal()
     dots = [dot_signal(config) for _ in range(lanes)]
     products = [product_signal(config) for _ in range(lanes)]
     probabilities = [probability_signal(config) for _ in range(lanes)]
@@ -110,7 +109,8 @@ def row(clk, control, columns, queries, work, drain_address, numerator, denomina
             else:
                 valid.next = 0
 
-    element_of_query = query_elements(clk, queries, control, slot, element, config)
+    element_of_query = query_elements(clk, queries, control, slot, element_on_the_way, config)
+    element_to_lanes = register(clk, element_on_the_way, element)
     pes = []
     for j in range(lanes):
         inputs = [columns[column] for column in input_columns(j, config)]
@@ -151,6 +151,6 @@ def row(clk, control, columns, queries, work, drain_address, numerator, denomina
     denominator_sums = denominators(clk, control, power, in_spmm, rescale_in_spmm, drain_query, denominator, config)
 
     return (
-        take_or_advance, item, element_of_query, pes, round_in_softmax, probabilities_of_round, round_in_spmm,
+        take_or_advance, item, element_of_query, element_to_lanes, pes, round_in_softmax, probabilities_of_round, round_in_spmm,
         query_to_drain, numerator_sums, denominator_sums,
     )  # fmt: skip
