@@ -15,8 +15,11 @@
 
 namespace eval floorplan {
     variable groups {4 13 22 31 40 49 58 69 78 87 96 105 114}
-    variable multipliers [dict create type MULT18X18D rows {10 34 58} at {0 MULT18_0 1 MULT18_1 4 MULT18_4 5 MULT18_5}]
-    variable memories [dict create type DP16KD rows {22 46 70 82} at {0 EBR0 2 EBR1 4 EBR2 6 EBR3}]
+    variable blocks  ;# within a group: offset and name, of each of the four
+    array set blocks {
+        MULT18X18D {{0 MULT18_0} {1 MULT18_1} {4 MULT18_4} {5 MULT18_5}}
+        DP16KD {{0 EBR0} {2 EBR1} {4 EBR2} {6 EBR3}}
+    }
     variable left  ;# cells by type, in order, that have no place yet
     variable taken
 
@@ -30,12 +33,12 @@ namespace eval floorplan {
         return $numbers
     }
 
-    # Gives the cells whose name matches `pattern` the places `columns` (0 ... 51) of the row `y`, those that are free.
-    proc put {blocks y columns pattern} {
+    # Gives the cells of a type whose name matches `pattern` the places `columns` (0 ... 51) of the row `y`, those that are free.
+    proc put {type y columns pattern} {
         variable groups
+        variable blocks
         variable left
         variable taken
-        set type [dict get $blocks type]
         set rest {}
         foreach cell $left($type) {
             if {![string match $pattern $cell]} {
@@ -50,33 +53,18 @@ namespace eval floorplan {
             }
             set column [lindex $columns 0]
             set taken($type,$y,$column) $cell
-            lassign [lrange [dict get $blocks at] [expr {$column % 4 * 2}] [expr {$column % 4 * 2 + 1}]] offset name
+            lassign [lindex $blocks($type) [expr {$column % 4}]] offset name
             setattr -set BEL "\"X[expr {[lindex $groups [expr {$column / 4}]] + $offset}]/Y$y/$name\"" c:$cell
         }
         set left($type) $rest
     }
 
     proc multiplier {y columns pattern} {
-        variable multipliers
-        put $multipliers $y $columns $pattern
+        put MULT18X18D $y $columns $pattern
     }
 
     proc memory {y columns pattern} {
-        variable memories
-        put $memories $y $columns $pattern
-    }
-
-    proc cells {type} {
-        tee -q -o listed.txt select -list t:$type
-        set file [open listed.txt]
-        set names {}
-        foreach line [split [read $file] \n] {
-            if {[regexp {^[^/]+/(.*)$} $line whole name]} {
-                lappend names $name
-            }
-        }
-        close $file
-        return [lsort -dictionary $names]
+        put DP16KD $y $columns $pattern
     }
 
     # Four clusters of four lanes of eight multipliers. A cluster's lanes lie side by side in each dimension, for which their
@@ -86,16 +74,15 @@ namespace eval floorplan {
         for {set m 0} {$m < 8} {incr m} {
             set column [expr {4 * $m}]
             set lanes *.inst_lane_*.inst_multiplier_$m.*
-            multiplier 10 [from_to $column [expr {$column + 3}]] $array.inst_cluster_0$lanes
-            multiplier 34 [from_to $column [expr {$column + 3}]] $array.inst_cluster_1$lanes
-            multiplier 58 [from_to $column [expr {$column + 3}]] $array.inst_cluster_2$lanes
+            foreach {cluster y} {0 10 1 34 2 58} {
+                multiplier $y [from_to $column [expr {$column + 3}]] $array.inst_cluster_$cluster$lanes
+            }
             set column [expr {36 + 4 * ($m % 4)}]
             multiplier [expr {$m < 4 ? 10 : 34}] [from_to $column [expr {$column + 3}]] $array.inst_cluster_3$lanes
         }
-        multiplier 10 32 $array.inst_cluster_0.inst_scan*
-        multiplier 34 32 $array.inst_cluster_1.inst_scan*
-        multiplier 58 32 $array.inst_cluster_2.inst_scan*
-        multiplier 10 34 $array.inst_cluster_3.inst_scan*
+        foreach {cluster y column} {0 10 32 1 34 32 2 58 32 3 10 34} {
+            multiplier $y $column $array.inst_cluster_$cluster.inst_scan*
+        }
         multiplier 58 {33 34 35} *comparator*
         multiplier 58 [from_to 36 51] *normalizer*
 
@@ -127,14 +114,12 @@ namespace eval floorplan {
     # Eight rows of sixteen lanes, three rows of the array in one of the part; the memories of the columns in the middle.
     proc tiled {} {
         set array *inst_array
-        set memory_rows {22 46 70}
         for {set row 0} {$row < 8} {incr row} {
-            set y [expr {$row / 3}]
-            set column [expr {17 * ($row % 3)}]
-            multiplier [lindex {10 34 58} $y] [from_to $column [expr {$column + 15}]] $array.inst_row_$row.inst_lane_*
-            multiplier [lindex {10 34 58} $y] [expr {$column + 16}] $array.inst_row_$row.inst_softmax.*
-            set near [lindex {8 36 48} [expr {$row % 3}]]
-            memory [lindex $memory_rows $y] [from_to $near [expr {$near + 1}]] $array.inst_row_$row.*
+            lassign [lindex {{10 22} {34 46} {58 70}} [expr {$row / 3}]] y y_memory
+            lassign [lindex {{0 8} {17 36} {34 48}} [expr {$row % 3}]] column near
+            multiplier $y [from_to $column [expr {$column + 15}]] $array.inst_row_$row.inst_lane_*
+            multiplier $y [expr {$column + 16}] $array.inst_row_$row.inst_softmax.*
+            memory $y_memory [from_to $near [expr {$near + 1}]] $array.inst_row_$row.*
         }
         for {set row 0} {$row < 8} {incr row} {
             memory 70 [from_to 2 40] *.inst_row_packer_$row.*
@@ -153,21 +138,20 @@ namespace eval floorplan {
         memory 82 [from_to 10 51] *predictor*
     }
 
-    # For the designs that this is about; others are left to the placer.
-    proc apply {} {
+    # Of the `multipliers` and `memories` (module/cell) of a flat design. Other designs than the two are left to the placer.
+    proc apply {multipliers memories} {
         variable left
         variable taken
         array unset taken
-        foreach type {MULT18X18D DP16KD} {
-            set left($type) [cells $type]
+        foreach {type objects} [list MULT18X18D $multipliers DP16KD $memories] {
+            set left($type) [lsort -dictionary [lmap object $objects {regsub {^[^/]+/} $object {}}]]
         }
-        set counts [list [llength $left(MULT18X18D)] [llength $left(DP16KD)]]
-        switch $counts {
+        switch "[llength $multipliers] [llength $memories]" {
             "151 181" banked
             "145 109" tiled
             default { return }
         }
-        foreach type {MULT18X18D DP16KD} {
+        foreach type [array names left] {
             if {[llength $left($type)]} {
                 error "floorplan: no place for $left($type)"
             }

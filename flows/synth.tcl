@@ -134,7 +134,7 @@ if {[lsearch $command -noflatten] >= 0} {
 check -assert
 if {[string match "synth_ecp5*" $command]} {
     source floorplan.tcl
-    floorplan::apply
+    floorplan::apply [listed t:MULT18X18D] [listed t:DP16KD]
 }
 
 write_json $name.json.part

@@ -131,14 +131,21 @@ def make(engine, definition, *args, **kwargs):
     return _Icarus(folder, **signals)
 
 
+SYNTHESIS_SCRIPTS = ["synth.tcl", "floorplan.tcl"]
+
+
+def set_up_synthesis(folder, files, top):
+    """What Yosys needs to make a netlist for ECP5 of ``files``, which are in ``folder``."""
+    target = synth.TARGETS["ecp5"]
+    for script in SYNTHESIS_SCRIPTS:
+        shutil.copy(synth.ROOT / "flows" / script, folder)
+    options = synth.flow_options(target.core_target, "tiny")
+    synth.configure(target.flow, options, [*files, *SYNTHESIS_SCRIPTS], top, {}, folder)
+
+
 def synthesize(folder, files, top):
     """The files of the netlist for ECP5 that ``flows/synth.tcl`` makes, with models of its cells."""
-    target = synth.TARGETS["ecp5"]
-    options = synth.flow_options(target.core_target, "tiny")
-    scripts = ["synth.tcl", "floorplan.tcl"]
-    for script in scripts:
-        shutil.copy(synth.ROOT / "flows" / script, folder)
-    synth.configure(target.flow, options, [*files, *scripts], top, {}, folder)
+    set_up_synthesis(folder, files, top)
     _tool("make", f"{synth.NAME}.json", cwd=folder)
     shared = Path(shutil.which("yosys")).resolve().parent.parent / "share" / "yosys" / "ecp5"
     cells = (shared / "cells_sim.v").read_text()

@@ -13,6 +13,7 @@ from flows import resource_use, synth, synth_report, verilog
 from flows.__main__ import main
 from flows.synth_report import RESOURCES, Part, ReportError
 from golden.config import CONFIGS
+from tests.cosimulation import SYNTHESIS_SCRIPTS, set_up_synthesis
 
 REPORTS = Path(__file__).parent / "synthesis"
 PART = Part("LFE5U-85F", lut=83640, reg=83640, blkmem=208, dsp=156)
@@ -184,17 +185,13 @@ def test_synthesis_refuses(tmp_path, design):
     (tmp_path / "sanger_core.v").write_text(
         f"module sanger_core (input clk, input [7:0] d, output reg [7:0] q); {body} endmodule\n"
     )
-    scripts = ["synth.tcl", "floorplan.tcl"]
-    for script in scripts:
-        shutil.copy(synth.ROOT / "flows" / script, tmp_path)
-    target = synth.TARGETS["ecp5"]
-    options = synth.flow_options(target.core_target, "tiny")
-    synth.configure(target.flow, options, ["sanger_core.v", *scripts], "sanger_core", {}, tmp_path)
+    set_up_synthesis(tmp_path, ["sanger_core.v"], "sanger_core")
+    yosys = synth.TARGETS["ecp5"].steps[:1]
     if sentence is None:
-        synth.run(tmp_path, target.steps[:1], minutes=5, title=design)
+        synth.run(tmp_path, yosys, minutes=5, title=design)
         return
     with pytest.raises(synth.SynthesisError, match=re.escape(sentence)):
-        synth.run(tmp_path, target.steps[:1], minutes=5, title=design)
+        synth.run(tmp_path, yosys, minutes=5, title=design)
     assert not (tmp_path / "sanger.json").exists(), "a run that failed left a netlist"
 
 
@@ -240,7 +237,7 @@ def gate_level(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gls")
     (folder / "sanger_core.v").write_text(MULTIPLIER)
     (folder / "testbench.v").write_text(TESTBENCH)
-    for name in ("synth.tcl", "floorplan.tcl", "gls.tcl"):
+    for name in (*SYNTHESIS_SCRIPTS, "gls.tcl"):
         shutil.copy(synth.ROOT / "flows" / name, folder)
     target = synth.core_file()["targets"]["gls"]
     kinds = {"sanger_core.v": "verilogSource"}
@@ -435,9 +432,12 @@ def floorplan(folder, blocks):
     cells = {name: {"type": kind, "port_directions": {}, "connections": {}, "attributes": {}} for kind, name in blocks}
     top = {"attributes": {"top": "1"}, "ports": {}, "cells": cells, "netnames": {}}
     (folder / "netlist.json").write_text(json.dumps({"modules": {"pins": top}}))
+    multipliers, memories = (
+        " ".join(f"pins/{name}" for kind, name in blocks if kind == wanted) for wanted in ("MULT18X18D", "DP16KD")
+    )
     (folder / "run.tcl").write_text(
-        "yosys -import\nread_json netlist.json\n"
-        f"source {synth.ROOT / 'flows' / 'floorplan.tcl'}\nfloorplan::apply\nwrite_json placed.json\n"
+        f"yosys -import\nread_json netlist.json\nsource {synth.ROOT / 'flows' / 'floorplan.tcl'}\n"
+        f"floorplan::apply {{{multipliers}}} {{{memories}}}\nwrite_json placed.json\n"
     )
     done = subprocess.run(["yosys", "-q", "-c", "run.tcl"], cwd=folder, capture_output=True, text=True)
     if done.returncode:
