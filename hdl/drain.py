@@ -5,11 +5,13 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 
 from golden.config import clog2
 from hdl.choose import choose, rotate
+from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.memory import ram_with_register
 from hdl.wires import wire
 
 HALVES = 2  # groups that the buffer holds
+SUMS_CYCLES = 3  # from a granted read of the array's sums to these
 
 
 class RecordsRead:
@@ -63,7 +65,7 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
 
     reserved = Signal(intbv(0, min=0, max=HALVES + 1))
     capturing = Signal(False)  # a group has been begun whose denominators aren't there yet
-    room, take, advance, group_end, begin = [Signal(False) for _ in range(5)]
+    room, take, advance, first, last, group_end, begin = [Signal(False) for _ in range(7)]
     group_valid = Signal(False)
 
     @always_comb
@@ -73,8 +75,13 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
         advance.next = request and sums.granted
 
     @always_comb
+    def borders():
+        first.next = dimension == 0
+        last.next = dimension == dimensions - 1
+
+    @always_comb
     def ends():
-        group_end.next = advance and dimension == dimensions - 1
+        group_end.next = advance and last
 
     @always_comb
     def begins():
@@ -152,56 +159,29 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
                 else:
                     row_group.next = row_group + 1
 
-    # The elements, three cycles after their grant ------------------------------------------------------------------------
-    arriving = [Signal(False) for _ in range(5)]  # [i]: i cycles after the grant (0 isn't used)
-    firsts = [Signal(False) for _ in range(4)]
-    lasts = [Signal(False) for _ in range(5)]
-    halves = [Signal(False) for _ in range(5)]
-    dimension_1, dimension_2 = (Signal(intbv(0)[clog2(dimensions) :]) for _ in range(2))
+    # The elements, SUMS_CYCLES after their grant; written a cycle later ---------------------------------------------------
+    arriving, arriving_first, writing, writing_last, writing_half = (Signal(False) for _ in range(5))
     arriving_dimension = Signal(intbv(0)[clog2(dimensions) :])
     written_word = Signal(intbv(0)[clog2(words) :])
-    arriving_1, arriving_2, arriving_3, arriving_4 = arriving[1:]
-    first_1, first_2, first_3 = firsts[1:]
-    last_1, last_2, last_3, last_4 = lasts[1:]
-    half_1, half_2, half_3, half_4 = halves[1:]
+
+    in_step = [
+        delayed(clk, advance, arriving, SUMS_CYCLES, reset=reset),
+        delayed(clk, arriving, writing, 1, reset=reset),
+        delayed(clk, first, arriving_first, SUMS_CYCLES),
+        delayed(clk, last, writing_last, SUMS_CYCLES + 1),
+        delayed(clk, half, writing_half, SUMS_CYCLES + 1),
+        delayed(clk, dimension, arriving_dimension, SUMS_CYCLES),
+    ]
 
     @always(clk.posedge)
     def arrivals():
-        if reset:
-            arriving_1.next = False
-            arriving_2.next = False
-            arriving_3.next = False
-            arriving_4.next = False
-            filled.next = False
-        else:
-            arriving_1.next = advance
-            arriving_2.next = arriving_1
-            arriving_3.next = arriving_2
-            arriving_4.next = arriving_3
-            filled.next = arriving_4 and last_4
-
-    @always(clk.posedge)
-    def places_of_arrivals():
-        first_1.next = dimension == 0
-        first_2.next = first_1
-        first_3.next = first_2
-        last_1.next = dimension == dimensions - 1
-        last_2.next = last_1
-        last_3.next = last_2
-        last_4.next = last_3
-        half_1.next = half
-        half_2.next = half_1
-        half_3.next = half_2
-        half_4.next = half_3
-        dimension_1.next = dimension
-        dimension_2.next = dimension_1
-        arriving_dimension.next = dimension_2
         written_word.next = arriving_dimension >> lane_bits
+        filled.next = writing and writing_last and not reset
 
     @always_comb
     def group_message():
-        group_valid.next = arriving_3 and first_3
-        group.valid.next = arriving_3 and first_3
+        group_valid.next = arriving and arriving_first
+        group.valid.next = arriving and arriving_first
         if groups_left == 0:
             group.queries.next = last_queries
         else:
@@ -237,7 +217,7 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
         banks.append(_write_row(clk, arriving_dimension, bank, row, lanes))
         banks.append(
             ram_with_register(
-                clk, arriving_4, ConcatSignal(half_4, row, written_word), written(bits * (bank + 1), bits * bank),
+                clk, writing, ConcatSignal(writing_half, row, written_word), written(bits * (bank + 1), bits * bank),
                 read_address, part, depth=HALVES * dimensions,
             )
         )  # fmt: skip
@@ -258,6 +238,6 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
     lining_up = rotate(stored, stored_row, lined_up, lanes)
 
     return (
-        conditions, ends, begins, ports, copies, control, buffer_use, place, arrivals, places_of_arrivals,
+        conditions, borders, ends, begins, ports, copies, control, buffer_use, place, in_step, arrivals,
         group_message, operands, turn_back, turning, written_elements, banks, stored_elements, lining_up,
     )  # fmt: skip

@@ -290,5 +290,6 @@ def lookaside_packer(clk, reset, words, placements, config):
             placements.end.next = state == Lookaside.END and placements.room
 
     return (
-        flags, step, places, end_of_lane, settled_numbers, turning, count_class, settling, left_keys, waiting_keys, take_oldest, place,
+        flags, step, places, end_of_lane, settled_numbers, turning, count_class, settling, left_keys, waiting_keys, take_oldest,
+        place,
     )  # fmt: skip

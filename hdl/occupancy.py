@@ -6,34 +6,20 @@ from myhdl import Signal, always, block, intbv
 @block
 def room_left(clk, reset, taken, freed, is_room, places):
     """`is_room` (a register): of the `places`, which are `taken` and `freed` one by one, one is free."""
-    in_use = Signal(intbv(0, min=0, max=places + 1))
-    last_place = places - 1
-
-    @always(clk.posedge)
-    def count():
-        if reset:
-            in_use.next = 0
-            is_room.next = True
-        elif taken and not freed:
-            in_use.next = in_use + 1
-            is_room.next = in_use != last_place
-        elif freed and not taken:
-            in_use.next = in_use - 1
-            is_room.next = True
-
-    return count
+    return any_left(clk, reset, freed, taken, is_room, places, at_reset=places)
 
 
 @block
-def any_left(clk, reset, come, gone, is_there, most):
+def any_left(clk, reset, come, gone, is_there, most, at_reset=0):
     """`is_there` (a register): of the items, which have `come` and `gone` one by one, one is left; never more than `most`."""
-    left = Signal(intbv(0, min=0, max=most + 1))
+    left = Signal(intbv(at_reset, min=0, max=most + 1))
+    there_at_reset = at_reset != 0
 
     @always(clk.posedge)
     def count():
         if reset:
-            left.next = 0
-            is_there.next = False
+            left.next = at_reset
+            is_there.next = there_at_reset
         elif come and not gone:
             left.next = left + 1
             is_there.next = True

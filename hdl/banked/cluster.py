@@ -104,7 +104,8 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     query_maxima = maxima(clk, reset, scored, head.slot, maximum, release, config)
     memory = score_memory(clk, reset, scored, choose, head, taken, config)
     choice = choice_of_scores(
-        clk, reset, choose, head, key_sets, usable, maximum, taken, chosen_here, chosen, power, powered, power_here, lane_power, config,
+        clk, reset, choose, head, key_sets, usable, maximum, taken, chosen_here, chosen, power, powered, power_here,
+        lane_power, config,
     )  # fmt: skip
     query_denominators = denominators(clk, reset, powered, power, drain_sum, denominator, drained, config)
 

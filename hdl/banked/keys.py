@@ -5,7 +5,7 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 from golden.config import OPERAND_BITS, Config
 from hdl.banked.interfaces import key_address_bits, word_bits
 from hdl.banked.timing import KEY_CYCLES, WORD_CYCLES
-from hdl.delay import delayed
+from hdl.delay import delayed, register
 from hdl.hierarchy import module
 from hdl.memory import dual_port_ram_with_registers
 from hdl.wires import like
@@ -101,7 +101,7 @@ def _operands(clk, odd_phase, even, odd, words):
             values.next = words[3]
 
     operands = _crossed(phase, keys, values, even_data, odd_data)
-    on_the_way = [delayed(clk, word, port.data, 1) for word, port in ((even_data, even), (odd_data, odd))]
+    on_the_way = [register(clk, word, port.data) for word, port in ((even_data, even), (odd_data, odd))]
     return sets, selection, words_of_sets, operands, on_the_way
 
 
@@ -125,7 +125,7 @@ def lane_keys(clk, write, data, odd_phase, ports, config):
     write: `LaneWrite`, with its `data`. odd_phase: that of the addresses.
     ports: the lane's ports of two or four clusters; the first half of them scores in even phases.
     """
-    assert KEY_CYCLES == WORD_CYCLES + 1 and WORD_CYCLES == 2, "block RAM, its register, the chosen word"
+    assert KEY_CYCLES == 3 and WORD_CYCLES == 2, "block RAM, its register, the chosen word"
     address_bits, data_bits = len(write.address), len(data)
     depth = 1 << address_bits
     parts = [_no_read_of_what_is_written(clk, write, port) for port in ports]

@@ -204,7 +204,8 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
 
 @module
 def choice_of_scores(
-    clk, reset, choose, head, key_sets, usable, maximum, taken, chosen_here, chosen, power, powered, power_here, lane_power, config,
+    clk, reset, choose, head, key_sets, usable, maximum, taken, chosen_here, chosen, power, powered, power_here,
+    lane_power, config,
 ):  # fmt: skip
     """Each lane's oldest score, if its query's turn has come and its maximum is final, becomes a probability.
 

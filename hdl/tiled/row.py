@@ -151,6 +151,6 @@ def row(clk, control, columns, queries, work, drain_address, numerator, denomina
     denominator_sums = denominators(clk, control, power, in_spmm, rescale_in_spmm, drain_query, denominator, config)
 
     return (
-        take_or_advance, item, element_of_query, element_to_lanes, pes, round_in_softmax, probabilities_of_round, round_in_spmm,
-        query_to_drain, numerator_sums, denominator_sums,
+        take_or_advance, item, element_of_query, element_to_lanes, pes, round_in_softmax, probabilities_of_round,
+        round_in_spmm, query_to_drain, numerator_sums, denominator_sums,
     )  # fmt: skip
