@@ -6,8 +6,8 @@ from golden.config import clog2
 from hdl.banked.bitmaps import WORD_CYCLES
 from hdl.banked.interfaces import address_bits, words_stream
 from hdl.banked.query_ring import group_bits, index_bits
-from hdl.delay import delayed
-from hdl.fifo import fifo
+from hdl.delay import delayed, held
+from hdl.fifo import fifo, pack, unpack, word_width
 from hdl.hierarchy import module
 from hdl.memory import ram
 from hdl.stream import Bits, Stream
@@ -28,6 +28,50 @@ class Target:
     def __init__(self, config):
         self.active = Signal(False)
         self.cluster = Signal(intbv(0)[address_bits(config.rows) :])
+
+
+@module
+def next_query(clk, reset, heads, compared, taken, head, query):
+    """The next query and its head's message in registers, until both are `taken`; the following ones a cycle later.
+
+    All of the dispatcher waits for it and decides when it goes: that needn't reach what is far away.
+
+    Args:
+        heads, compared: `heads_stream`, `compared_stream`.
+        head, query: the same; both are valid at once.
+    """
+    occupied, accept = Signal(False), Signal(False)
+    sources = [pack(heads), pack(compared)]
+    words = [Signal(intbv(0)[word_width(stream) :]) for stream in (heads, compared)]
+
+    @always_comb
+    def join():
+        accept.next = heads.valid and compared.valid and not occupied
+
+    @always_comb
+    def handshakes():
+        compared.ready.next = accept
+        heads.ready.next = accept and compared.head_last
+        head.valid.next = occupied
+        query.valid.next = occupied
+
+    @always(clk.posedge)
+    def occupancy():
+        if reset:
+            occupied.next = False
+        elif taken:
+            occupied.next = False
+        elif accept:
+            occupied.next = True
+
+    vacant = Signal(False)
+
+    @always_comb
+    def vacancy():
+        vacant.next = not occupied  # and not `accept`: many flip-flops wait for this
+
+    copies = [held(clk, vacant, source, word) for source, word in zip(sources, words)]
+    return join, handshakes, occupancy, vacancy, copies, unpack(words[0], head), unpack(words[1], query)
 
 
 @block
@@ -433,7 +477,7 @@ def dispatcher(
     """Gives queries to clusters, in turn to those that are free; a query every max(row_beats, words, 2) cycles at most.
 
     A cluster is free if it has a free slot and its buffer of words has room for those of any query. From a query at
-    `compared` to its header: 1 cycle, to its first beat: 5, to its first word: 6.
+    `compared` to its header: 2 cycles, to its first beat: 6, to its first word: 7.
 
     Args:
         query_writes: `QueryRingWrites`, from the loader.
@@ -446,41 +490,39 @@ def dispatcher(
     """
     clusters = config.rows
     dispatch, sending = Target(config), Target(config)
+    head, query = heads.like(), compared.like()
     entry = Signal(modbv(0, min=0, max=config.output_ring))
     chosen, entry_free, row_room, row_busy, row_ends, words_busy, words_end = (Signal(False) for _ in range(7))
     group_ends = Signal(False)
     words_taken, header_to = (Signal(intbv(0)[clusters:]) for _ in range(2))
     header = queries[0].like()
-    valids, readies = [query.valid for query in queries], [query.ready for query in queries]
+    valids, readies = [stream.valid for stream in queries], [stream.ready for stream in queries]
 
+    following = next_query(clk, reset, heads, compared, dispatch.active, head, query)
     choice = cluster_choice(
         clk, reset, rooms, sending, words_busy, words_taken, dispatch.cluster, dispatch.active, chosen, config
     )  # fmt: skip
     entries = entry_ring(clk, reset, dispatch.active, entry_freed, entry, entry_free, config)
-    entry_memory = entry_records(clk, reset, dispatch.active, entry, compared, heads, records, config)
+    entry_memory = entry_records(clk, reset, dispatch.active, entry, query, head, records, config)
     row_way = row_sender(
-        clk, reset, query_writes, dispatch, compared, row_busy, row_ends, row_room, rows, config
+        clk, reset, query_writes, dispatch, query, row_busy, row_ends, row_room, rows, config
     )  # fmt: skip
     word_way = word_sender(
-        clk, reset, dispatch, compared, read, words_busy, words_end, sending, words, words_taken, config
+        clk, reset, dispatch, query, read, words_busy, words_end, sending, words, words_taken, config
     )  # fmt: skip
 
     @always_comb
     def go():
-        dispatch.active.next = (
-            compared.valid and heads.valid and chosen and entry_free and row_room and row_ends and words_end
-        )
+        dispatch.active.next = query.valid and chosen and entry_free and row_room and row_ends and words_end
 
     @always_comb
-    def take():
-        compared.ready.next = dispatch.active
-        heads.ready.next = dispatch.active and compared.head_last
+    def send():
         sending.active.next = row_busy or words_busy
 
     @always(clk.posedge)
     def group_of_query():
         if dispatch.active:
-            group_ends.next = compared.group_last
+            group_ends.next = query.group_last
         group_done.next = sending.active and row_ends and words_end and group_ends and not reset
 
     @always(clk.posedge)
@@ -489,9 +531,9 @@ def dispatcher(
             for c in range(clusters):
                 assert readies[c] or not valids[c], "a header to a cluster without a free slot"
         header.entry.next = entry
-        header.key_set.next = heads.key_set
-        header.mantissa.next = heads.mantissa
-        header.shift.next = heads.shift
+        header.key_set.next = head.key_set
+        header.mantissa.next = head.mantissa
+        header.shift.next = head.shift
         header_to.next = 0
         if dispatch.active and not reset:
             header_to.next = 1 << dispatch.cluster
@@ -501,7 +543,7 @@ def dispatcher(
         for c in range(clusters):
             valids[c].next = header_to[c]
 
-    fields = [wire(getattr(header, name), getattr(query, name)) for query in queries for name in header.fields]
+    fields = [wire(getattr(header, name), getattr(stream, name)) for stream in queries for name in header.fields]
     return (
-        choice, entries, entry_memory, row_way, word_way, go, take, group_of_query, headers, to_clusters, fields
+        following, choice, entries, entry_memory, row_way, word_way, go, send, group_of_query, headers, to_clusters, fields
     )  # fmt: skip
