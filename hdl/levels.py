@@ -5,11 +5,11 @@ from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 from golden.config import clog2
 from hdl.cleared import chosen
 from hdl.hierarchy import module
-from hdl.memory import ram
+from hdl.memory import ram_with_register
 from hdl.query_levels import beat_steps, query_levels, query_places
 from hdl.stream import Bits, Flag, Stream
 
-READ_CYCLES = 3
+READ_CYCLES = 4
 """From the address of a step to its operands."""
 
 
@@ -63,8 +63,8 @@ class Operands:
 def level_memory(clk, write_enable, write_address, write_word, read_address, clears, levels, exponent, depth):
     """Rows of one key of each chunk: a word is a beat's levels under their exponent.
 
-    ``clears``: which steps of the word do not go to ``levels``, one bit each, one cycle after its address. Latency
-    ``READ_CYCLES`` from the address: memory, chosen step, register.
+    ``clears``: which steps of the word do not go to ``levels``, one bit each, two cycles after its address. Latency
+    ``READ_CYCLES`` from the address: memory, its register, chosen step, register.
     """
     width, steps = len(levels), len(clears)
     level_bits = len(write_word) - len(exponent)
@@ -72,7 +72,7 @@ def level_memory(clk, write_enable, write_address, write_word, read_address, cle
     word_levels = Signal(intbv(0)[width:])
     word_exponent = Signal(intbv(0)[len(exponent) :])
     exponent_field = read_word(len(write_word), level_bits)
-    memory = ram(clk, write_enable, write_address, write_word, read_address, read_word, depth=depth)
+    memory = ram_with_register(clk, write_enable, write_address, write_word, read_address, read_word, depth=depth)
     choice = chosen(clk, clears, [read_word((i + 1) * width, i * width) for i in range(steps)], word_levels)
 
     @always(clk.posedge)
@@ -152,7 +152,7 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
     )
 
     key_address = Signal(intbv(0)[clog2(key_depth) :])
-    clears = Signal(intbv(0)[steps:])
+    others, clears = (Signal(intbv(0)[steps:]) for _ in range(2))
 
     @always_comb
     def address():
@@ -162,7 +162,8 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
 
     @always(clk.posedge)
     def other_steps():
-        clears.next = all_steps ^ (1 << (read.step % steps))
+        others.next = all_steps ^ (1 << (read.step % steps))
+        clears.next = others
 
     keys = [
         level_memory(

@@ -20,7 +20,7 @@ from hdl.memory import distributed_ram, ram
 
 _TAP_CYCLES = 2  # from an address of the ring to step 0 of its beat: memory, register
 _WRITE_CYCLES = _TAP_CYCLES + 1  # ... and to where it is written
-_READ_STAGES = 2  # registers of the address in front of a query's memory; a third one is behind it
+_READ_STAGES = 3  # registers of the address in front of a query's memory; a fourth one is behind it
 
 
 def beat_steps(config):
@@ -65,7 +65,7 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
     ``write_address``: {group of the ring, query, beat}; ``write_word``: exponent above the levels. ``marked``: a group
     is complete (``valid`` alone: the ring has room for it). ``fetched``: pulse, the oldest group's place in the ring is
     free. ``groups``: groups that can be read; a group can when it is in ``groups``, until ``read.group_done``.
-    ``operands``: of ``read``, three cycles later.
+    ``operands``: of ``read``, four cycles later.
 
     A group takes queries * row_beats + 1 cycles (the queries rounded up to a multiple of the steps of a beat), so it
     is about as fast as the stream that brings it.

@@ -12,7 +12,7 @@ from golden.config import CONFIGS, KEPT_FRACTION, Config
 from golden.head import visible_keys
 from hdl.drain import RecordsRead
 from hdl.normalizer import output_rows_stream
-from hdl.tiled.interfaces import SumsRead, drains_stream
+from hdl.tiled.interfaces import SUMS_CYCLES, SumsRead, drains_stream
 from hdl.tiled.normalizer import tiled_normalizer
 from hdl.visible_sum import ValueSumsRead, ValueWrites
 from tests.cosimulation import ENGINES, RESET_CYCLES, collect, make, run
@@ -188,7 +188,7 @@ def surroundings(clk, heads, config, ports, granted, received_beats, seed, stall
 
     @instance
     def read_sums():
-        pipeline = [None, None, None]
+        pipeline = [None] * SUMS_CYCLES
         cycle = 0
         while True:
             sums.granted.next = granted(cycle, generator)
@@ -203,9 +203,9 @@ def surroundings(clk, heads, config, ports, granted, received_beats, seed, stall
                         sum_memory[int(sums.parity), first_row + j, int(sums.slot)] for j in range(config.drain_rows)
                     )
                 ]
-            pipeline = [answer, *pipeline[:2]]
+            pipeline = [answer, *pipeline[:-1]]
             for j in range(config.drain_rows):
-                numerator, denominator = pipeline[2][j] if pipeline[2] else (generator.randrange(-9, 9), 1)
+                numerator, denominator = pipeline[-1][j] if pipeline[-1] else (generator.randrange(-9, 9), 1)
                 sums.numerators[j].next = numerator
                 sums.denominators[j].next = denominator
 

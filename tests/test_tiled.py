@@ -13,7 +13,7 @@ from golden.packer import IDLE, all_columns, pack
 from golden.tiled import attend
 from hdl.tiled.activity import Activity
 from hdl.tiled.array import array
-from hdl.tiled.interfaces import ColumnWrites, QueryWrites, SumsRead, blocks_stream, drains_stream
+from hdl.tiled.interfaces import SUMS_CYCLES, ColumnWrites, QueryWrites, SumsRead, blocks_stream, drains_stream
 from hdl.tiled.timing import Timing
 from hdl.tiled.work import work_items_stream
 from tests.cosimulation import ENGINES, RESET_CYCLES, make, run
@@ -237,7 +237,7 @@ class Bench:
                 # Slots that the array writes last come first, so that nothing but the message protects them.
                 reads = deque((slot, group, t) for slot in reversed(range(config.slots)) for group in range(groups)
                               for t in range(config.d))  # fmt: skip
-                answers = deque([None] * 3)
+                answers = deque([None] * SUMS_CYCLES)
                 while reads or any(answers):
                     request = bool(reads) and self.random.random() >= self.late_drain / 2
                     sums.request.next = request

@@ -7,7 +7,7 @@ from hdl.banked.interfaces import address_bits
 from hdl.banked.query_ring import group_bits, index_bits
 from hdl.banked.records import TAG_BITS
 from hdl.delay import delayed, register
-from hdl.fifo import fifo
+from hdl.fifo import fifo, register_slice
 from hdl.hierarchy import module
 from hdl.memory import ram_with_register
 from hdl.occupancy import any_left, room_left
@@ -412,15 +412,18 @@ def bitmap_ring(clk, reset, starts, bits, results, heads, compared, words, group
     number_of_lanes = config.softmax_lanes
     lane_late = Signal(intbv(0)[len(words.lane) :])
 
+    # What a lane waits for is decided far from the comparator.
+    bits_here = [stream.like() for stream in bits]
+    slices = [register_slice(clk, reset, stream, here) for stream, here in zip(bits, bits_here)]
     tracker = group_tracker(clk, reset, starts, group_done, lane_groups, order_in, config)
     group_order = fifo(clk, reset, order_in, order, depth=max(2, config.ring_groups))
     stores = [
         bitmap_lane(
-            clk, reset, lane_groups[lane], bits[lane], results[lane], bitmaps[lane], records[lane], arrived[lane], config
+            clk, reset, lane_groups[lane], bits_here[lane], results[lane], bitmaps[lane], records[lane], arrived[lane], config
         )
         for lane in lanes
     ]
-    head_messages = [head_fields(clk, bits[0], heads_in), fifo(clk, reset, heads_in, heads, depth=1 << TAG_BITS)]
+    head_messages = [head_fields(clk, bits_here[0], heads_in), fifo(clk, reset, heads_in, heads, depth=1 << TAG_BITS)]
     queries = query_order(clk, reset, order, arrived, records, compared, config)
 
     @always_comb
@@ -434,4 +437,4 @@ def bitmap_ring(clk, reset, starts, bits, results, heads, compared, words, group
     def word_of_lane():
         words.word.next = datas[lane_late]
 
-    return tracker, group_order, stores, head_messages, queries, word_addresses, lane_in_step, word_of_lane
+    return tracker, group_order, slices, stores, head_messages, queries, word_addresses, lane_in_step, word_of_lane

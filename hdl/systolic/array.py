@@ -4,7 +4,7 @@ adder tree (docs/organisations.md; golden twin: golden/tiled.py, as the order of
 from myhdl import Signal, always, always_comb, concat, intbv
 
 from golden.config import clog2
-from hdl.delay import delayed
+from hdl.delay import delayed, register
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed
 from hdl.systolic.control import round_sequence
@@ -14,7 +14,8 @@ from hdl.tiled.activity import count_keys, count_moves
 from hdl.tiled.array import of_row_group
 from hdl.tiled.columns import column_memories
 from hdl.tiled.control import Issue, block_sequence
-from hdl.tiled.interfaces import QueryWrites, hand_down, operand_signal, slot_bits
+from hdl.tiled.interfaces import SUMS_CYCLES, QueryWrites, hand_down, operand_signal, slot_bits
+from hdl.wires import like
 
 
 class _Head:
@@ -55,7 +56,7 @@ def systolic_array(clk, reset, columns, queries, work, blocks, drains, sums, dra
     Args:
         columns: `ColumnWrites`. queries: `QueryWrites`; written a cycle later.
         work: list of `rows` work item streams. blocks, drains: streams, one message a block.
-        sums: `SumsRead`, answered three cycles after the grant.
+        sums: `SumsRead`, answered SUMS_CYCLES after the grant.
         drained: pulse: the normalizer has read all sums of the oldest block that is not drained yet.
         block_done: pulse: the last query of a block has been read; its ring block may be written.
         round_tick: pulse: a round has begun. activity: `Activity`, what the lanes did.
@@ -87,7 +88,7 @@ def systolic_array(clk, reset, columns, queries, work, blocks, drains, sums, dra
     valids = [Signal(intbv(0)[config.lanes :]) for _ in range(rows)]
     bubbles = [Bits(clog2(width - config.lanes + 1)).signal() for _ in range(rows)]
     taking_before, taken = Signal(False), Signal(False)
-    group, group_before = (Signal(intbv(0)[len(sums.row_group) :]) for _ in range(2))
+    group = Signal(intbv(0)[len(sums.row_group) :])
 
     # Until all rows have taken their items, the heads of the queues belong to different rounds.
     @always_comb
@@ -131,17 +132,14 @@ def systolic_array(clk, reset, columns, queries, work, blocks, drains, sums, dra
     keys_of_rows = count_keys(clk, reset, taken, valids, activity.multiplications, activity.idle_slots, config)
     moves_of_rows = count_moves(clk, reset, taken, bubbles, activity.register_moves, config)
 
-    @always(clk.posedge)
-    def row_group():
-        group_before.next = sums.row_group
-        group.next = group_before
-
-    choices = []
+    # The tiled array's rows, which have the same sums, answer a cycle later: so do these.
+    choices = [delayed(clk, sums.row_group, group, SUMS_CYCLES - 2)]
     for i in range(drain_rows):
-        choices.append(of_row_group(clk, group, numerators[i::drain_rows], sums.numerators[i]))
-        choices.append(of_row_group(clk, group, denominators[i::drain_rows], sums.denominators[i]))
+        for values, value in ((numerators, sums.numerators[i]), (denominators, sums.denominators[i])):
+            chosen = like(value)
+            choices += [of_row_group(clk, group, values[i::drain_rows], chosen), register(clk, chosen, value)]
 
     return (
         heads_of_queues, blocks_and_tiles, rounds, memories, skewed_columns, controls_of_rows, query_writes,
-        address_to_drain, pe_rows, row_group, choices, items_taken, keys_of_rows, moves_of_rows,
+        address_to_drain, pe_rows, choices, items_taken, keys_of_rows, moves_of_rows,
     )  # fmt: skip

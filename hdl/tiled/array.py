@@ -3,13 +3,13 @@
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import clog2
-from hdl.delay import cleared_register, register
+from hdl.delay import cleared_register, delayed, register
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed
 from hdl.tiled.activity import count_keys
 from hdl.tiled.columns import column_memories
 from hdl.tiled.control import Issue, block_sequence, round_sequence
-from hdl.tiled.interfaces import QueryWrites, RowControl, hand_down, operand_signal, slot_bits
+from hdl.tiled.interfaces import SUMS_CYCLES, QueryWrites, RowControl, hand_down, operand_signal, slot_bits
 from hdl.tiled.row import row
 
 
@@ -37,7 +37,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     Args:
         columns: `ColumnWrites`. queries: `QueryWrites`; written a cycle later.
         work: list of `rows` work item streams. blocks, drains: streams, one message a block.
-        sums: `SumsRead`, answered three cycles after the grant.
+        sums: `SumsRead`, answered SUMS_CYCLES after the grant.
         drained: pulse: the normalizer has read all sums of the oldest block that is not drained yet.
         block_done: pulse: the last query of a block has been read; its ring block may be written.
         round_tick: pulse: a round has begun. activity: `Activity`, what the lanes did.
@@ -50,7 +50,6 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     control, issue = RowControl(config), Issue(config)
     controls = [RowControl(config) for _ in range(rows)]
     next_column_address, column_address = (Signal(intbv(0)[len(columns.address) :]) for _ in range(2))
-    will_be_granted = Signal(False)
     column_operands = [operand_signal() for _ in range(config.tile_keys)]
     row_queries = [QueryWrites(config) for _ in range(rows)]
     query_enables = [port.enable for port in row_queries]
@@ -63,14 +62,14 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     denominators = [Bits(config.denominator_bits).signal() for _ in range(rows)]
     valids = [Signal(intbv(0)[config.lanes :]) for _ in range(rows)]
     is_round, will_be_taken, taken = (Signal(False) for _ in range(3))
-    group, group_before = (Signal(intbv(0)[len(sums.row_group) :]) for _ in range(2))
+    group = Signal(intbv(0)[len(sums.row_group) :])
 
     blocks_and_tiles = block_sequence(clk, reset, work, blocks, drains, drained, block_done, control.advance, issue, config)
-    rounds = round_sequence(clk, reset, issue, control, will_be_granted, next_column_address, round_tick, config)
+    rounds = round_sequence(clk, reset, issue, control, sums.granted, next_column_address, round_tick, config)
     copies = [hand_down(clk, reset, control, copy) for copy in controls]
     in_step = [
         register(clk, next_column_address, column_address),
-        register(clk, will_be_granted, sums.granted),
+        delayed(clk, sums.row_group, group, SUMS_CYCLES - 1),
         cleared_register(clk, reset, will_be_taken, taken),
     ]
     memories = column_memories(clk, columns, column_address, column_operands, config)
@@ -103,17 +102,12 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
 
     keys_of_rows = count_keys(clk, reset, taken, valids, activity.multiplications, activity.idle_slots, config)
 
-    @always(clk.posedge)
-    def row_group():
-        group_before.next = sums.row_group
-        group.next = group_before
-
     choices = []
     for i in range(drain_rows):
         choices.append(of_row_group(clk, group, numerators[i::drain_rows], sums.numerators[i]))
         choices.append(of_row_group(clk, group, denominators[i::drain_rows], sums.denominators[i]))
 
     return (
-        blocks_and_tiles, rounds, copies, in_step, memories, query_writes, address_to_drain, pe_rows, row_group, choices,
+        blocks_and_tiles, rounds, copies, in_step, memories, query_writes, address_to_drain, pe_rows, choices,
         items_taken, keys_of_rows,
     )  # fmt: skip

@@ -4,7 +4,8 @@ from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 from myhdl._Signal import Constant
 
 from golden.config import KEPT_FRACTION, clog2
-from hdl.fifo import fifo
+from hdl.delay import reset_copy
+from hdl.fifo import fifo, register_slice
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 from hdl.stream import Bits, Stream
@@ -243,19 +244,24 @@ def bitmaps(clk, reset, groups, bits, results, blocks, items, records, drained, 
     block_packed = Signal(False)
     row_numbers = [Constant(intbv(row)[address_bits(config.rows) :]) for row in range(config.rows)]
 
+    # What a lane waits for is decided far from the comparator.
+    bits_here = [stream.like() for stream in bits]
+    slices = [register_slice(clk, reset, stream, here) for stream, here in zip(bits, bits_here)]
     tracker = block_tracker(clk, reset, groups, lane_groups, lane_records, block_packed, drained, states, config)
     stores = [
         bitmap_lane(
-            clk, reset, lane_groups[lane], bits[lane], results[lane], writes[lane], lane_records[lane], numbers[lane],
+            clk, reset, lane_groups[lane], bits_here[lane], results[lane], writes[lane], lane_records[lane], numbers[lane],
             config,
         )
         for lane in range(lanes)
     ]  # fmt: skip
-    first_queries = block_heads(clk, bits[0], numbers[0], head, config)
+    first_queries = block_heads(clk, bits_here[0], numbers[0], head, config)
     scheduler = block_scheduler(clk, reset, head, states, busy, job, blocks, block_packed, config)
+    resets = [Signal(True) for _ in row_numbers]
     row_packers = [
-        row_packer(clk, reset, row_numbers[row], job, writes[row & lane_mask], items[row], busy[row], config)
+        row_packer(clk, resets[row], row_numbers[row], job, writes[row & lane_mask], items[row], busy[row], config)
         for row in range(config.rows)
     ]
+    copies = [reset_copy(clk, reset, copy) for copy in resets]
     query_record = query_records(clk, lane_records, head, records, config)
-    return tracker, stores, first_queries, scheduler, row_packers, query_record
+    return tracker, slices, stores, first_queries, scheduler, copies, row_packers, query_record

@@ -214,7 +214,7 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
 
     Args:
         control: `RowControl`.
-        granted: the sums' read port is free for the normalizer.
+        granted: the rows' sums will be free for the normalizer in the next cycle.
         read_address: of the column memories: {key set, value, tile, dimension}.
         round_tick: a round has begun (pulse).
     """

@@ -81,15 +81,19 @@ def query_address_bits(config: Config) -> int:
     return RING_BITS + slot_bits(config) + clog2(config.d // QUERY_WORD_BYTES)
 
 
+SUMS_CYCLES = 4
+"""From a granted read of the array's sums to these."""
+
+
 class SumsRead:
     """Read port of the sums: dimension `dimension` of slot `slot` of the `drain_rows` rows of group `row_group`.
 
     A request counts in a cycle in which `granted` is high too; `granted` is low while SpMM reads the sums.
 
-        clock:       /-\\_/-\\_/-\\_/-\\_/-\\_
-        request:     /---\\_______________
-        granted:     /---\\_______________
-        numerators:  ____________/---\\___   three cycles later; so are denominators
+        clock:       /-\\_/-\\_/-\\_/-\\_/-\\_/-\\_
+        request:     /---\\___________________
+        granted:     /---\\___________________
+        numerators:  ________________/---\\___   SUMS_CYCLES later; so are denominators
     """
 
     def __init__(self, config: Config):

@@ -75,8 +75,8 @@ def row(clk, control, columns, queries, work, drain_address, numerator, denomina
         queries: `enable`, `address`, `data`: write port of this row's query memory.
         work: work items; an item at the head with `control.begin` and `control.round` is taken with `control.take`
             (an end mark stays, and the row idles in this round); end marks go with `control.advance`.
-        drain_address: {block parity, slot, dimension} for the normalizer, in cycles in which `control.read` is low.
-        numerator, denominator: what is there, two cycles later.
+        drain_address: {block parity, slot, dimension} for the normalizer, a cycle before one in which `control.read` is low.
+        numerator, denominator: what is there, three cycles later.
         valid: bit j: lane j has a key in this round; from the cycle after `control.take` to the next one.
     """
     lanes, width = config.lanes, config.select_bits
@@ -91,6 +91,7 @@ def row(clk, control, columns, queries, work, drain_address, numerator, denomina
     probabilities = [probability_signal(config) for _ in range(lanes)]
     power = probability_signal(config)
     rescale, rescale_in_spmm = rescale_signal(config), rescale_signal(config)
+    own_drain_address = Signal(intbv(0)[address_bits:])
     drain_query = Signal(intbv(0)[1 + slot_bits(config) :])
 
     @always_comb
@@ -141,16 +142,18 @@ def row(clk, control, columns, queries, work, drain_address, numerator, denomina
             in_spmm.address.next = in_softmax.address
             rescale_in_spmm.next = rescale
 
+    address_to_drain = register(clk, drain_address, own_drain_address)
+
     @always_comb
     def query_to_drain():
-        drain_query.next = drain_address[address_bits:dimension_bits]
+        drain_query.next = own_drain_address[address_bits:dimension_bits]
 
     numerator_sums = numerators(
-        clk, control, products, in_spmm, rescale_in_spmm, drain_address, numerator, config
+        clk, control, products, in_spmm, rescale_in_spmm, own_drain_address, numerator, config
     )  # fmt: skip
     denominator_sums = denominators(clk, control, power, in_spmm, rescale_in_spmm, drain_query, denominator, config)
 
     return (
         take_or_advance, item, element_of_query, element_to_lanes, pes, round_in_softmax, probabilities_of_round,
-        round_in_spmm, query_to_drain, numerator_sums, denominator_sums,
+        round_in_spmm, address_to_drain, query_to_drain, numerator_sums, denominator_sums,
     )  # fmt: skip
