@@ -278,7 +278,7 @@ def score_array(clk, reset, operands, enable, last, group_last, results, config)
     flags = [
         delayed(clk, enable, summing, wait - 1, reset),
         delayed(clk, enabled_last, capturing, wait - 1, reset),
-        delayed(clk, capturing, capture, 1),
+        delayed(clk, capturing, capture, 1, reset),
         delayed(clk, group_last, last_group, wait),
         [cell_control(clk, summing, capturing, clears[query], captures[query]) for query in queries],
     ]

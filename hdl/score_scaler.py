@@ -8,8 +8,8 @@ from hdl.cleared import cleared_unless, either, number_unless, only
 from hdl.delay import delayed
 from hdl.hierarchy import module
 
-SCALER_CYCLES = 7
-"""From a pass to its scores: select, multiples, partial products, product, fine shift, coarse shift, round."""
+SCALER_CYCLES = 8
+"""From a pass to its scores: select, the one selected, multiples, partial products, product, fine shift, coarse shift, round."""
 
 LOWEST, HIGHEST = -(1 << (PREDICTED_BITS - 1)), (1 << (PREDICTED_BITS - 1)) - 1
 _FINE_BITS = 3  # of a shift; the coarse shift is by multiples of 8
@@ -158,11 +158,11 @@ def key_scaler(clk, dots, unused, key_exponent, shift, visible, score, lead):
     """One key's score from the dot products of the lane's queries, all but one of them 0, ``SCALER_CYCLES`` - 1 cycles
     later.
 
-    ``unused``: the lower three bits of the mantissa, inverted. Two cycles later than these come ``key_exponent`` and
+    ``unused``: the lower three bits of the mantissa, inverted; a cycle behind the dot products. Three cycles behind them come ``key_exponent`` and
     ``shift``: to the right, for a key exponent of 0, of dot * mantissa * 2^lead. The result has one fraction bit, for
     rounding.
     """
-    dot = Signal(intbv(0)[len(dots[0]) :])
+    selected, dot = (Signal(intbv(0)[len(dots[0]) :]) for _ in range(2))
     product = signed_signal(len(dot) + PREDICTED_MANTISSA_BITS)
     twice = Signal(intbv(0)[PREDICTED_BITS + 1 :])
     sign = len(product) - 1
@@ -177,7 +177,8 @@ def key_scaler(clk, dots, unused, key_exponent, shift, visible, score, lead):
 
     return (
         amounts,
-        either(dots, dot),
+        either(dots, selected),
+        delayed(clk, selected, dot, 1),
         _product(clk, dot, unused, product),
         _shift_right(clk, product, amount, twice, beyond, lead),
         _round(clk, twice, beyond, negative, visible, score),
@@ -232,7 +233,7 @@ def score_scaler(clk, scoring, results, scores, lane, config):
     query_exponents = [Signal(intbv(0)[exponent_bits:]) for _ in queries]
     query_exponent = Signal(intbv(0)[exponent_bits:])
     key_exponents = [Signal(intbv(0)[exponent_bits:]) for _ in range(key_count)]
-    unused = Signal(intbv(0)[PREDICTED_MANTISSA_BITS - 1 :])
+    early_unused, unused = (Signal(intbv(0)[PREDICTED_MANTISSA_BITS - 1 :]) for _ in range(2))
     shift, query_shift, late_query_shift = [
         Signal(intbv(0, min=0, max=base + (1 << FACTOR_SHIFT_BITS))) for _ in range(3)
     ]
@@ -246,16 +247,17 @@ def score_scaler(clk, scoring, results, scores, lane, config):
         only(clk, scoring.others, [results.query_exponents[query] for query in queries], query_exponents),
         either(query_exponents, query_exponent),
     ]
-    selectors += [delayed(clk, results.key_exponents[key], key_exponents[key], 3) for key in range(key_count)]
+    selectors += [delayed(clk, results.key_exponents[key], key_exponents[key], 4) for key in range(key_count)]
     lower = (1 << (PREDICTED_MANTISSA_BITS - 1)) - 1
 
     @always(clk.posedge)
     def factor():
-        unused.next = lower ^ (scoring.mantissa & lower)
+        early_unused.next = lower ^ (scoring.mantissa & lower)
+        unused.next = early_unused
         shift.next = scoring.shift + base
         query_shift.next = shift - query_exponent
-        late_query_shift.next = query_shift
 
+    shift_in_step = delayed(clk, query_shift, late_query_shift, 2)
     masks = _visible_keys(clk, scoring, visible, lane, lane_count, key_count)
     keys = [
         key_scaler(
@@ -263,4 +265,4 @@ def score_scaler(clk, scoring, results, scores, lane, config):
         )
         for key in range(key_count)
     ]
-    return selectors, factor, masks, keys
+    return selectors, factor, shift_in_step, masks, keys

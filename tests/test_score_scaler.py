@@ -59,10 +59,11 @@ def test_scores_are_golden(engine, bits):
             if number < len(sent):
                 one = sent[number]
                 dot.next = one[0] % (1 << config.predicted_dot_bits)
-                unused.next = 15 - one[3]
-            if 0 <= number - 2 < len(sent):  # these belong to the stage after the next
-                key_exponent.next = sent[number - 2][2]
-                shift.next = base + sent[number - 2][4] - sent[number - 2][1]
+            if 0 <= number - 1 < len(sent):  # this belongs to the next stage
+                unused.next = 15 - sent[number - 1][3]
+            if 0 <= number - 3 < len(sent):  # these to the second after it
+                key_exponent.next = sent[number - 3][2]
+                shift.next = base + sent[number - 3][4] - sent[number - 3][1]
             if 0 <= number - CYCLES + 1 < len(sent):  # and this to the last one
                 visible.next = sent[number - CYCLES + 1][5]
             yield clk.posedge
