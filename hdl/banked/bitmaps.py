@@ -172,12 +172,11 @@ def bitmap_lane(clk, reset, groups, bits, results, bitmap, record, arrived, conf
 
     @always(clk.posedge)
     def words():
-        if accept:
-            for part in range(chunks):
-                if chunk == part:
-                    parts[part].next = bits.bits
-                elif first_chunk:
-                    parts[part].next = 0
+        for part in range(chunks):
+            if chunk == part:  # not only if it is accepted: what isn't is written again
+                parts[part].next = bits.bits
+            elif first_chunk:
+                parts[part].next = 0
 
     write_word, write_record = Signal(False), Signal(False)
     word_address, record_address = Signal(intbv(0)[len(bitmap.address) :]), Signal(intbv(0)[len(record.address) :])

@@ -107,12 +107,11 @@ def bitmap_lane(clk, reset, groups, bits, results, write, record, number, config
 
     @always(clk.posedge)
     def words():
-        if accept:
-            for part in range(chunks):
-                if chunk == part:
-                    parts[part].next = bits.bits
-                elif first_chunk:
-                    parts[part].next = 0
+        for part in range(chunks):
+            if chunk == part:  # not only if it is accepted: what isn't is written again
+                parts[part].next = bits.bits
+            elif first_chunk:
+                parts[part].next = 0
 
     @always(clk.posedge)
     def write_words():
