@@ -366,7 +366,8 @@ _STAGES = re.compile(
     r"^(?:\d[\d.]*\. Executing (?P<command>[A-Z_0-9]+)"
     r"|Info: (?P<pack>Packing|Promoting|Annotating)"
     r"|Info: (?:\s*at iteration #|iter=)(?P<iteration>\d+)"
-    r"|Info: (?P<route>Routing|Setting up routing)"
+    r"|Info: (?P<route>Routing|Setting up routing|Running router)"
+    r"|Info:\s+iter=\d+ wires=\d+ overused=(?P<shared>\d+)"
     r"|Info:\s+\d+ \|\s+\d+\s+\d+ \|\s+\d+\s+\d+ \|\s+(?P<left>\d+)\|)",
     re.MULTILINE,
 )
@@ -389,6 +390,8 @@ def _stage(folder, step):
         return f"placement, iteration {last['iteration']}"
     if last["left"]:
         return f"routing, {last['left']} arcs left"
+    if last["shared"]:
+        return f"routing, {last['shared']} wires used twice"
     return "routing" if last["route"] else "packing"
 
 

@@ -305,7 +305,7 @@ ORGANISATION_MULTIPLES = {
 }
 """(larger, smaller): build parameters of which the first must be a multiple of the second."""
 
-_TILED = dict(span=4, d=32, max_keys=512, stream_bits=128, predict_queries=8, predict_keys=8, predict_width=4,
+_TILED = dict(span=2, d=32, max_keys=512, stream_bits=128, predict_queries=8, predict_keys=8, predict_width=4,
               softmax_lanes=1, drain_rows=4)  # fmt: skip
 _BANKED = dict(array="banked", rows=4, lanes=4, lane_width=8, span=1, tile_keys=64, max_keys=512, stream_bits=128,
                predict_queries=12, predict_keys=8, predict_width=4, softmax_lanes=3, drain_rows=1, ring_groups=32,

@@ -38,6 +38,17 @@ def reset_copy(clk, reset, copy):
     return step
 
 
+@module
+def register_copy(clk, source, copy):
+    """One of several registers with the same ``source``, each for a part of what reads it; a module for the same reason."""
+
+    @always(clk.posedge)
+    def step():
+        copy.next = source
+
+    return step
+
+
 @block
 def cleared_register(clk, reset, source, target):
     @always(clk.posedge)

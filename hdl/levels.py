@@ -4,6 +4,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 
 from golden.config import clog2
 from hdl.cleared import chosen
+from hdl.delay import register_copy
 from hdl.hierarchy import module
 from hdl.memory import ram_with_register
 from hdl.query_levels import beat_steps, query_levels, query_places
@@ -11,6 +12,10 @@ from hdl.stream import Bits, Flag, Stream
 
 READ_CYCLES = 4
 """From the address of a step to its operands."""
+
+
+COPIES = 2
+"""Of each row's levels, as they go to many cells."""
 
 
 def level_groups(config):
@@ -49,12 +54,17 @@ class LevelRead:
 
 
 class Operands:
-    """One step of all queries and keys; ``query_levels``, ``key_levels``: dimension 0 lowest, sign and magnitude."""
+    """One step of all queries and keys; ``query_levels``, ``key_levels``: dimension 0 lowest, sign and magnitude.
+
+    There are COPIES of each: of the queries' one for each part of the keys, and the other way round.
+    """
 
     def __init__(self, config):
         bits = operand_bits(config)
-        self.query_levels = [Signal(intbv(0)[bits:]) for _ in range(config.predict_queries)]
-        self.key_levels = [Signal(intbv(0)[bits:]) for _ in range(config.predict_keys)]
+        self.query_levels, self.key_levels = (
+            [[Signal(intbv(0)[bits:]) for _ in range(COPIES)] for _ in range(rows)]
+            for rows in (config.predict_queries, config.predict_keys)
+        )
         self.query_exponents = [Signal(intbv(0)[config.exponent_bits :]) for _ in range(config.predict_queries)]
         self.key_exponents = [Signal(intbv(0)[config.exponent_bits :]) for _ in range(config.predict_keys)]
 
@@ -63,10 +73,10 @@ class Operands:
 def level_memory(clk, write_enable, write_address, write_word, read_address, clears, levels, exponent, depth):
     """Rows of one key of each chunk: a word is a beat's levels under their exponent.
 
-    ``clears``: which steps of the word do not go to ``levels``, one bit each, two cycles after its address. Latency
+    ``clears``: which steps of the word do not go to ``levels`` (a list of copies), one bit each, two cycles after its address. Latency
     ``READ_CYCLES`` from the address: memory, its register, chosen step, register.
     """
-    width, steps = len(levels), len(clears)
+    width, steps = len(levels[0]), len(clears)
     level_bits = len(write_word) - len(exponent)
     read_word = Signal(intbv(0)[len(write_word) :])
     word_levels = Signal(intbv(0)[width:])
@@ -78,10 +88,9 @@ def level_memory(clk, write_enable, write_address, write_word, read_address, cle
     @always(clk.posedge)
     def operands():
         word_exponent.next = exponent_field
-        levels.next = word_levels
         exponent.next = word_exponent
 
-    return memory, choice, operands
+    return memory, choice, operands, [register_copy(clk, word_levels, copy) for copy in levels]
 
 
 @module

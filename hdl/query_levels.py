@@ -13,7 +13,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 
 from golden.config import clog2
 from hdl.cleared import chosen
-from hdl.delay import delayed
+from hdl.delay import delayed, register_copy
 from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram, ram
@@ -41,10 +41,11 @@ def query_places(config):
 @module
 def query_memory(clk, valid, set_number, write_address, write_word, read_address, levels, exponent, number, depth):
     """The steps of one query in the two groups in hand; it takes those of set ``number``. From ``read_address`` to the
-    operands: one cycle."""
+    operands: one cycle. ``levels``: a list of copies."""
     enable = Signal(False)
     word = Signal(intbv(0)[len(write_word) :])
-    level_bits = len(levels)
+    level_bits = len(levels[0])
+    word_levels = word(level_bits, 0)
 
     @always_comb
     def ours():
@@ -52,10 +53,10 @@ def query_memory(clk, valid, set_number, write_address, write_word, read_address
 
     @always(clk.posedge)
     def operands():
-        levels.next = word[level_bits:]
         exponent.next = word >> level_bits
 
-    return ours, operands, distributed_ram(clk, enable, write_address, write_word, read_address, word, depth=depth)
+    memory = distributed_ram(clk, enable, write_address, write_word, read_address, word, depth=depth)
+    return ours, operands, memory, [register_copy(clk, word_levels, copy) for copy in levels]
 
 
 @module

@@ -5,6 +5,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
 from golden.config import clog2
 from hdl.delay import delayed
 from hdl.hierarchy import module
+from hdl.levels import COPIES
 
 _LEVELS_A_STAGE = 2  # of adders between registers
 _TABLE_BITS = 2  # largest magnitudes whose products come from a table
@@ -284,7 +285,8 @@ def score_array(clk, reset, operands, enable, last, group_last, results, config)
     ]
     cells = [
         score_cell(
-            clk, operands.query_levels[query], operands.key_levels[key], clears[query], captures[query],
+            clk, operands.query_levels[query][key * COPIES // key_count],
+            operands.key_levels[key][query * COPIES // len(queries)], clears[query], captures[query],
             results.dots[query * key_count + key], config,
         )
         for query in queries

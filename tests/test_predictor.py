@@ -392,7 +392,7 @@ def busy_cycles(head, config):
     return total
 
 
-LATENCY = 40  # from the last step to the group's last chunk, without the chunks of the group
+LATENCY = 50  # from the last step to the group's last chunk, without the chunks of the group, and a wait for the buffer a group
 
 
 @pytest.mark.parametrize("shape, n_q, n_k, predict_dims, causal", [
