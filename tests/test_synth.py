@@ -416,6 +416,26 @@ def test_order_is_never_asked_of_a_negative_constant(code_lines):
     assert not compared
 
 
+# Progress ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line, stage",
+    [
+        ("3.14. Executing ABC9 pass.", "ABC9"),
+        ("Info: Packing carries...", "packing"),
+        ("Info: iter=13 steplen=1.451517 a=8.016954 penalty=[0.00, 0.00, 0.00, 0.00]", "placement, iteration 13"),
+        ("Info:   at iteration #5: temp = 0.000000, timing cost = 610, wirelen = 457132", "placement, iteration 5"),
+        ("Info: Routing..", "routing"),
+        ("Info:      37000 |     9892      27107 |  248   752 |    271901|       3.82     136.20|", "routing, 271901 arcs left"),
+        ("Info:     iter=7 wires=1104738 overused=4774 overuse=4799 archfail=NA", "routing, 4774 wires used twice"),
+    ],
+)
+def test_progress_tells_what_a_tool_is_doing(tmp_path, line, stage):
+    (tmp_path / "tool.log").write_text(f"Info: Annotating ports with timing budgets\n{line}\n")
+    assert synth._stage(tmp_path, synth.Step("tool", "made", "tool.log")) == stage
+
+
 # Floorplan -----------------------------------------------------------------------------------------------------------
 
 # The multipliers and block RAMs of Yosys's netlists; and those of the part, as nextpnr 0.11.1 lists them.
