@@ -73,8 +73,8 @@ class Operands:
 def level_memory(clk, write_enable, write_address, write_word, read_address, clears, levels, exponent, depth):
     """Rows of one key of each chunk: a word is a beat's levels under their exponent.
 
-    ``clears``: which steps of the word do not go to ``levels`` (a list of copies), one bit each, two cycles after its address. Latency
-    ``READ_CYCLES`` from the address: memory, its register, chosen step, register.
+    ``clears``: which steps of the word do not go to ``levels`` (a list of copies), one bit each, two cycles after its
+    address. Latency ``READ_CYCLES`` from the address: memory, its register, chosen step, register.
     """
     width, steps = len(levels[0]), len(clears)
     level_bits = len(write_word) - len(exponent)

@@ -158,9 +158,9 @@ def key_scaler(clk, dots, unused, key_exponent, shift, visible, score, lead):
     """One key's score from the dot products of the lane's queries, all but one of them 0, ``SCALER_CYCLES`` - 1 cycles
     later.
 
-    ``unused``: the lower three bits of the mantissa, inverted; a cycle behind the dot products. Three cycles behind them come ``key_exponent`` and
-    ``shift``: to the right, for a key exponent of 0, of dot * mantissa * 2^lead. The result has one fraction bit, for
-    rounding.
+    ``unused``: the lower three bits of the mantissa, inverted; a cycle behind the dot products. Three cycles behind them
+    come ``key_exponent`` and ``shift``: to the right, for a key exponent of 0, of dot * mantissa * 2^lead. The result has
+    one fraction bit, for rounding.
     """
     selected, dot = (Signal(intbv(0)[len(dots[0]) :]) for _ in range(2))
     product = signed_signal(len(dot) + PREDICTED_MANTISSA_BITS)
