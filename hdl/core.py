@@ -8,7 +8,7 @@ from hdl.banked.keys import KeyWrites
 from hdl.banked.query_ring import QueryRingWrites
 from hdl.comparator import bits_stream, chunks_stream, comparator, results_stream
 from hdl.counters import Events
-from hdl.delay import reset_copy
+from hdl.delay import register_copy
 from hdl.group_starts import GroupStarts
 from hdl.hierarchy import module
 from hdl.loader import loader
@@ -82,7 +82,7 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
     def any_reset():
         restart.next = reset or status.soft_reset or reset_left != 0
 
-    copies = [reset_copy(clk, restart, copy) for copy in resets]
+    copies = [register_copy(clk, restart, copy) for copy in resets]
 
     control = registers(clk, reset, s_axil, descriptor, status, events, config)
     load = loader(

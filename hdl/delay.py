@@ -28,25 +28,10 @@ def held(clk, enable, source, target):
 
 
 @module
-def reset_copy(clk, reset, copy):
-    """A block's own copy of the reset, one cycle later: a module, or synthesis would make one register of all copies."""
-
-    @always(clk.posedge)
-    def step():
-        copy.next = reset
-
-    return step
-
-
-@module
 def register_copy(clk, source, copy):
-    """One of several registers with the same ``source``, each for a part of what reads it; a module for the same reason."""
-
-    @always(clk.posedge)
-    def step():
-        copy.next = source
-
-    return step
+    """One of several registers with the same ``source``, each for a part of what reads it (a block's reset): a module, or
+    synthesis would make one register of all copies."""
+    return register(clk, source, copy)
 
 
 @block

@@ -8,10 +8,10 @@ from hdl.choose import choose, rotate
 from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.memory import ram_with_register
-from hdl.tiled.interfaces import SUMS_CYCLES
 from hdl.wires import wire
 
 HALVES = 2  # groups that the buffer holds
+SUMS_CYCLES = 4  # from a granted read of the array's sums to these
 
 
 class RecordsRead:

@@ -10,9 +10,9 @@ from myhdl import Signal, block, instance
 from golden import normalizer as golden
 from golden.config import CONFIGS, KEPT_FRACTION, Config
 from golden.head import visible_keys
-from hdl.drain import RecordsRead
+from hdl.drain import SUMS_CYCLES, RecordsRead
 from hdl.normalizer import output_rows_stream
-from hdl.tiled.interfaces import SUMS_CYCLES, SumsRead, drains_stream
+from hdl.tiled.interfaces import SumsRead, drains_stream
 from hdl.tiled.normalizer import tiled_normalizer
 from hdl.visible_sum import ValueSumsRead, ValueWrites
 from tests.cosimulation import ENGINES, RESET_CYCLES, collect, make, run

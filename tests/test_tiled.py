@@ -11,9 +11,10 @@ from myhdl import Signal, instance
 from golden.config import CONFIGS, ConfigError
 from golden.packer import IDLE, all_columns, pack
 from golden.tiled import attend
+from hdl.drain import SUMS_CYCLES
 from hdl.tiled.activity import Activity
 from hdl.tiled.array import array
-from hdl.tiled.interfaces import SUMS_CYCLES, ColumnWrites, QueryWrites, SumsRead, blocks_stream, drains_stream
+from hdl.tiled.interfaces import ColumnWrites, QueryWrites, SumsRead, blocks_stream, drains_stream
 from hdl.tiled.timing import Timing
 from hdl.tiled.work import work_items_stream
 from tests.cosimulation import ENGINES, RESET_CYCLES, make, run

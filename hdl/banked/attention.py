@@ -8,7 +8,7 @@ from hdl.banked.dispatcher import dispatcher
 from hdl.banked.interfaces import queries_stream, row_stream, sums_stream, words_stream
 from hdl.banked.normalizer import banked_normalizer
 from hdl.banked.records import RecordsRead
-from hdl.delay import reset_copy
+from hdl.delay import register_copy
 from hdl.hierarchy import module
 
 
@@ -31,7 +31,7 @@ def banked_attention(
     records, entry_freed = RecordsRead(config), Signal(False)
     ring_reset, dispatch_reset, array_reset, normalize_reset = resets = [Signal(True) for _ in range(4)]
     return (
-        [reset_copy(clk, reset, copy) for copy in resets],
+        [register_copy(clk, reset, copy) for copy in resets],
         bitmap_ring(clk, ring_reset, starts, bits, results, heads, compared, bitmap_words, queries_done, config),
         dispatcher(
             clk, dispatch_reset, queries, heads, compared, bitmap_words, rooms, headers, rows, words, entry_freed, records,

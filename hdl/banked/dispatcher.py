@@ -6,7 +6,7 @@ from golden.config import clog2
 from hdl.banked.bitmaps import WORD_CYCLES
 from hdl.banked.interfaces import address_bits, words_stream
 from hdl.banked.query_ring import group_bits, index_bits
-from hdl.delay import delayed, held
+from hdl.delay import delayed
 from hdl.fifo import fifo, pack, unpack, word_width
 from hdl.hierarchy import module
 from hdl.memory import ram
@@ -41,8 +41,8 @@ def next_query(clk, reset, heads, compared, taken, head, query):
         head, query: the same; both are valid at once.
     """
     occupied, accept = Signal(False), Signal(False)
-    sources = [pack(heads), pack(compared)]
-    words = [Signal(intbv(0)[word_width(stream) :]) for stream in (heads, compared)]
+    coming_head, coming_query = pack(heads), pack(compared)
+    head_word, query_word = (Signal(intbv(0)[word_width(stream) :]) for stream in (heads, compared))
 
     @always_comb
     def join():
@@ -64,14 +64,13 @@ def next_query(clk, reset, heads, compared, taken, head, query):
         elif accept:
             occupied.next = True
 
-    vacant = Signal(False)
+    @always(clk.posedge)
+    def words():
+        if not occupied:  # and not only with `accept`: many flip-flops wait for this
+            head_word.next = coming_head
+            query_word.next = coming_query
 
-    @always_comb
-    def vacancy():
-        vacant.next = not occupied  # and not `accept`: many flip-flops wait for this
-
-    copies = [held(clk, vacant, source, word) for source, word in zip(sources, words)]
-    return join, handshakes, occupancy, vacancy, copies, unpack(words[0], head), unpack(words[1], query)
+    return join, handshakes, occupancy, words, unpack(head_word, head), unpack(query_word, query)
 
 
 @block

@@ -4,18 +4,17 @@ adder tree (docs/organisations.md; golden twin: golden/tiled.py, as the order of
 from myhdl import Signal, always, always_comb, concat, intbv
 
 from golden.config import clog2
-from hdl.delay import delayed, register
+from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed
 from hdl.systolic.control import round_sequence
 from hdl.systolic.interfaces import RowControl
 from hdl.systolic.row import row
 from hdl.tiled.activity import count_keys, count_moves
-from hdl.tiled.array import of_row_group
+from hdl.tiled.array import answers
 from hdl.tiled.columns import column_memories
 from hdl.tiled.control import Issue, block_sequence
-from hdl.tiled.interfaces import SUMS_CYCLES, QueryWrites, hand_down, operand_signal, slot_bits
-from hdl.wires import like
+from hdl.tiled.interfaces import QueryWrites, hand_down, operand_signal, slot_bits
 
 
 class _Head:
@@ -64,7 +63,7 @@ def systolic_array(clk, reset, columns, queries, work, blocks, drains, sums, dra
     Raises:
         ConfigError: see `hdl.systolic.timing.Timing`.
     """
-    rows, drain_rows = config.rows, config.drain_rows
+    rows = config.rows
     width = config.tile_keys
 
     issue = Issue(config)
@@ -88,7 +87,6 @@ def systolic_array(clk, reset, columns, queries, work, blocks, drains, sums, dra
     valids = [Signal(intbv(0)[config.lanes :]) for _ in range(rows)]
     bubbles = [Bits(clog2(width - config.lanes + 1)).signal() for _ in range(rows)]
     taking_before, taken = Signal(False), Signal(False)
-    group = Signal(intbv(0)[len(sums.row_group) :])
 
     # Until all rows have taken their items, the heads of the queues belong to different rounds.
     @always_comb
@@ -132,14 +130,9 @@ def systolic_array(clk, reset, columns, queries, work, blocks, drains, sums, dra
     keys_of_rows = count_keys(clk, reset, taken, valids, activity.multiplications, activity.idle_slots, config)
     moves_of_rows = count_moves(clk, reset, taken, bubbles, activity.register_moves, config)
 
-    # The tiled array's rows, which have the same sums, answer a cycle later: so do these.
-    choices = [delayed(clk, sums.row_group, group, SUMS_CYCLES - 2)]
-    for i in range(drain_rows):
-        for values, value in ((numerators, sums.numerators[i]), (denominators, sums.denominators[i])):
-            chosen = like(value)
-            choices += [of_row_group(clk, group, values[i::drain_rows], chosen), register(clk, chosen, value)]
+    sums_of_rows = answers(clk, numerators, denominators, sums, row_cycles=2)
 
     return (
         heads_of_queues, blocks_and_tiles, rounds, memories, skewed_columns, controls_of_rows, query_writes,
-        address_to_drain, pe_rows, choices, items_taken, keys_of_rows, moves_of_rows,
+        address_to_drain, pe_rows, sums_of_rows, items_taken, keys_of_rows, moves_of_rows,
     )  # fmt: skip

@@ -3,10 +3,11 @@
 from myhdl import Signal, always, always_comb, concat, intbv
 
 from golden.config import FACTOR_SHIFT_BITS, MANTISSA_BITS, clog2
+from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.systolic.timing import COLUMN, ELEMENT, Timing
 from hdl.tiled.interfaces import QUERY_WORD_BYTES, Burst
-from hdl.tiled.pipeline import count_burst, delay_flag, delay_number
+from hdl.tiled.pipeline import count_burst, delay_number
 from hdl.tiled.timing import EXPONENT_CYCLES, SCALER_CYCLES, WORD_REGISTER
 
 SUM_CYCLES = 4  # from the address of a query's sum to that of its successor
@@ -135,10 +136,10 @@ def round_sequence(clk, reset, issue, control, taking, present, granted, read_ad
         sums_start.next = live and count == sums_at
 
     stages = [
-        delay_flag(clk, reset, feeding, control.feed, ELEMENT),
-        delay_flag(clk, reset, reading, present, ELEMENT),
-        delay_flag(clk, reset, scoring, control.score, COLUMN),
-        delay_flag(clk, reset, sums_start, writes_start, SUM_CYCLES),
+        delayed(clk, feeding, control.feed, ELEMENT, reset),
+        delayed(clk, reading, present, ELEMENT, reset),
+        delayed(clk, scoring, control.score, COLUMN, reset),
+        delayed(clk, sums_start, writes_start, SUM_CYCLES, reset),
         delay_number(clk, dimension, dimensions),
     ]
     byte_dimension = dimensions[WORD_REGISTER - 1]
@@ -154,10 +155,10 @@ def round_sequence(clk, reset, issue, control, taking, present, granted, read_ad
 
     bursts = [
         count_burst(clk, reset, control.scale, control.chosen),
-        delay_flag(clk, reset, control.scale, scored_start, SCALER_CYCLES),
+        delayed(clk, control.scale, scored_start, SCALER_CYCLES, reset),
         count_burst(clk, reset, scored_start, control.scored),
         count_burst(clk, reset, exponent_start, control.exponent),
-        delay_flag(clk, reset, exponent_start, pushed_start, EXPONENT_CYCLES),
+        delayed(clk, exponent_start, pushed_start, EXPONENT_CYCLES, reset),
         count_burst(clk, reset, pushed_start, control.pushed),
         count_burst(clk, reset, sums_start, reads),
         count_burst(clk, reset, sums_start, window),

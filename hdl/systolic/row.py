@@ -4,6 +4,7 @@ from myhdl import Signal, always, always_comb, concat, intbv
 from myhdl._Signal import Constant
 
 from golden.config import clog2
+from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.systolic.lane import lane, partial_signal
 from hdl.tiled.interfaces import (
@@ -14,7 +15,6 @@ from hdl.tiled.interfaces import (
     rescale_signal,
     slot_bits,
 )
-from hdl.tiled.pipeline import delay_flag
 from hdl.tiled.row import query_elements
 from hdl.tiled.softmax import softmax
 from hdl.tiled.sums import denominators, query_sums
@@ -110,7 +110,7 @@ def row(
     element_of_query = query_elements(clk, query_writes, control, slot, element, config)
     registers = operand_rows(clk, element, control.feed, above, queries, columns)
     flags = [
-        delay_flag(clk, reset, chain[j], chain[j + 1], 1) for chain in (takes, scores, pushes) for j in range(lanes - 1)
+        delayed(clk, chain[j], chain[j + 1], 1, reset) for chain in (takes, scores, pushes) for j in range(lanes - 1)
     ]
     pes = []
     for j in range(lanes):

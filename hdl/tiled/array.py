@@ -4,13 +4,15 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import clog2
 from hdl.delay import cleared_register, delayed, register
+from hdl.drain import SUMS_CYCLES
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed
 from hdl.tiled.activity import count_keys
 from hdl.tiled.columns import column_memories
 from hdl.tiled.control import Issue, block_sequence, round_sequence
-from hdl.tiled.interfaces import SUMS_CYCLES, QueryWrites, RowControl, hand_down, operand_signal, slot_bits
+from hdl.tiled.interfaces import QueryWrites, RowControl, hand_down, operand_signal, slot_bits
 from hdl.tiled.row import row
+from hdl.wires import like
 
 
 @block
@@ -25,6 +27,19 @@ def of_row_group(clk, group, values, value):
         value.next = values[group]
 
     return choice
+
+
+@block
+def answers(clk, numerators, denominators, sums, row_cycles):
+    """The sums of the row group that was asked for, SUMS_CYCLES after the grant; the rows have them `row_cycles` after it."""
+    side_by_side, late = len(sums.numerators), SUMS_CYCLES - 1 - row_cycles
+    group = Signal(intbv(0)[len(sums.row_group) :])
+    parts = [delayed(clk, sums.row_group, group, row_cycles)]
+    for i in range(side_by_side):
+        for values, value in ((numerators, sums.numerators[i]), (denominators, sums.denominators[i])):
+            chosen = like(value)
+            parts += [of_row_group(clk, group, values[i::side_by_side], chosen), delayed(clk, chosen, value, late)]
+    return parts
 
 
 @module
@@ -45,7 +60,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     Raises:
         ConfigError: see `hdl.tiled.timing.Timing`.
     """
-    rows, drain_rows = config.rows, config.drain_rows
+    rows = config.rows
 
     control, issue = RowControl(config), Issue(config)
     controls = [RowControl(config) for _ in range(rows)]
@@ -62,14 +77,12 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     denominators = [Bits(config.denominator_bits).signal() for _ in range(rows)]
     valids = [Signal(intbv(0)[config.lanes :]) for _ in range(rows)]
     is_round, will_be_taken, taken = (Signal(False) for _ in range(3))
-    group = Signal(intbv(0)[len(sums.row_group) :])
 
     blocks_and_tiles = block_sequence(clk, reset, work, blocks, drains, drained, block_done, control.advance, issue, config)
     rounds = round_sequence(clk, reset, issue, control, sums.granted, next_column_address, round_tick, config)
     copies = [hand_down(clk, reset, control, copy) for copy in controls]
     in_step = [
         register(clk, next_column_address, column_address),
-        delayed(clk, sums.row_group, group, SUMS_CYCLES - 1),
         cleared_register(clk, reset, will_be_taken, taken),
     ]
     memories = column_memories(clk, columns, column_address, column_operands, config)
@@ -102,12 +115,9 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
 
     keys_of_rows = count_keys(clk, reset, taken, valids, activity.multiplications, activity.idle_slots, config)
 
-    choices = []
-    for i in range(drain_rows):
-        choices.append(of_row_group(clk, group, numerators[i::drain_rows], sums.numerators[i]))
-        choices.append(of_row_group(clk, group, denominators[i::drain_rows], sums.denominators[i]))
+    sums_of_rows = answers(clk, numerators, denominators, sums, row_cycles=3)
 
     return (
-        blocks_and_tiles, rounds, copies, in_step, memories, query_writes, address_to_drain, pe_rows, choices,
+        blocks_and_tiles, rounds, copies, in_step, memories, query_writes, address_to_drain, pe_rows, sums_of_rows,
         items_taken, keys_of_rows,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 from myhdl._Signal import Constant
 
 from golden.config import KEPT_FRACTION, clog2
-from hdl.delay import reset_copy
+from hdl.delay import register_copy
 from hdl.fifo import fifo, register_slice
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
@@ -261,6 +261,6 @@ def bitmaps(clk, reset, groups, bits, results, blocks, items, records, drained, 
         row_packer(clk, resets[row], row_numbers[row], job, writes[row & lane_mask], items[row], busy[row], config)
         for row in range(config.rows)
     ]
-    copies = [reset_copy(clk, reset, copy) for copy in resets]
+    copies = [register_copy(clk, reset, copy) for copy in resets]
     query_record = query_records(clk, lane_records, head, records, config)
     return tracker, slices, stores, first_queries, scheduler, copies, row_packers, query_record

@@ -1,7 +1,8 @@
 """Operand memories of the tiled array: the columns of K and V, `stream_bytes` keys a memory."""
 
-from myhdl import Signal, always, always_comb, block, intbv
+from myhdl import Signal, always_comb, block, intbv
 
+from hdl.delay import register
 from hdl.hierarchy import module
 from hdl.memory import ram_with_register
 from hdl.tiled.interfaces import operand_signal
@@ -20,15 +21,6 @@ def _memory(clk, columns, group, read_address, outputs, depth):
 
     memory = ram_with_register(clk, write, columns.address, columns.data, read_address, word, depth=depth)
     return write_enable, memory, operands_of_word(word, outputs)
-
-
-@block
-def _broadcast(clk, source, target):
-    @always(clk.posedge)
-    def broadcast():
-        target.next = source
-
-    return broadcast
 
 
 @module
@@ -53,4 +45,4 @@ def column_memories(clk, columns, read_address, outputs, config):
         _memory(clk, columns, group, read_address, registers[group * keys : (group + 1) * keys], depth)
         for group in range(config.tile_keys // keys)
     ]
-    return memories, [_broadcast(clk, source, target) for source, target in zip(registers, outputs)]
+    return memories, [register(clk, source, target) for source, target in zip(registers, outputs)]

@@ -7,10 +7,11 @@ can begin; `round_sequence` keeps the period of 2d cycles and begins it.
 from myhdl import Signal, always, always_comb, concat, intbv, modbv
 
 from golden.config import FACTOR_SHIFT_BITS, MANTISSA_BITS, Config, clog2
+from hdl.delay import delayed
 from hdl.fifo import pack, unpack
 from hdl.hierarchy import module
 from hdl.tiled.interfaces import QUERY_WORD_BYTES, RING_BITS
-from hdl.tiled.pipeline import count_burst, delay_flag, delay_number
+from hdl.tiled.pipeline import count_burst, delay_number
 from hdl.tiled.timing import CHOSEN, COLUMNS, EXPONENT_CYCLES, OPERANDS, PRODUCT, SCALER_CYCLES, WORD_REGISTER, Timing
 from hdl.tiled.work import address_bits
 
@@ -310,13 +311,13 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
         exponent_start.next = pending and count == exponent_at
 
     stages = [
-        delay_flag(clk, reset, is_value, control.value, CHOSEN),
-        delay_flag(clk, reset, scoring, control.accumulate, PRODUCT),
-        delay_flag(clk, reset, starting, control.clear, OPERANDS),
-        delay_flag(clk, reset, valuing, read_soon, timing.sum_read - 1),
-        delay_flag(clk, reset, read_soon, control.read, 1),
-        delay_flag(clk, reset, control.read, control.write, timing.sum_write - timing.sum_read),
-        delay_flag(clk, reset, writing_last, issue.written, timing.sum_write + 1),  # the rows are a cycle behind
+        delayed(clk, is_value, control.value, CHOSEN, reset),
+        delayed(clk, scoring, control.accumulate, PRODUCT, reset),
+        delayed(clk, starting, control.clear, OPERANDS, reset),
+        delayed(clk, valuing, read_soon, timing.sum_read - 1, reset),
+        delayed(clk, read_soon, control.read, 1, reset),
+        delayed(clk, control.read, control.write, timing.sum_write - timing.sum_read, reset),
+        delayed(clk, writing_last, issue.written, timing.sum_write + 1, reset),  # the rows are a cycle behind
         delay_number(clk, dimension, dimensions),
     ]
 
@@ -335,10 +336,10 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
 
     bursts = [
         count_burst(clk, reset, control.scale, control.chosen),
-        delay_flag(clk, reset, control.scale, scored_start, SCALER_CYCLES),
+        delayed(clk, control.scale, scored_start, SCALER_CYCLES, reset),
         count_burst(clk, reset, scored_start, control.scored),
         count_burst(clk, reset, exponent_start, control.exponent),
-        delay_flag(clk, reset, exponent_start, pushed_start, EXPONENT_CYCLES),
+        delayed(clk, exponent_start, pushed_start, EXPONENT_CYCLES, reset),
         count_burst(clk, reset, pushed_start, control.pushed),
     ]
 

@@ -81,10 +81,6 @@ def query_address_bits(config: Config) -> int:
     return RING_BITS + slot_bits(config) + clog2(config.d // QUERY_WORD_BYTES)
 
 
-SUMS_CYCLES = 4
-"""From a granted read of the array's sums to these."""
-
-
 class SumsRead:
     """Read port of the sums: dimension `dimension` of slot `slot` of the `drain_rows` rows of group `row_group`.
 
@@ -93,7 +89,7 @@ class SumsRead:
         clock:       /-\\_/-\\_/-\\_/-\\_/-\\_/-\\_
         request:     /---\\___________________
         granted:     /---\\___________________
-        numerators:  ________________/---\\___   SUMS_CYCLES later; so are denominators
+        numerators:  ________________/---\\___   SUMS_CYCLES (4) later; so are denominators
     """
 
     def __init__(self, config: Config):

@@ -1,44 +1,17 @@
 """Small parts of the tiled array's pipelines: delays, bursts, operands out of a word."""
 
-from myhdl import Signal, always, always_comb, block
+from myhdl import always, always_comb, block
 
 from golden.config import OPERAND_BITS
+from hdl.delay import register
 from hdl.wires import number_of
-
-
-@block
-def delay_flag(clk, reset, source, target, cycles):
-    """`target` is `source`, `cycles` (at least 1) cycles later; cleared by reset."""
-    stages = [source] + [Signal(False) for _ in range(cycles - 1)] + [target]
-    return [_flag_register(clk, reset, a, b) for a, b in zip(stages, stages[1:])]
-
-
-@block
-def _flag_register(clk, reset, source, target):
-    @always(clk.posedge)
-    def flag():
-        if reset:
-            target.next = False
-        else:
-            target.next = source
-
-    return flag
 
 
 @block
 def delay_number(clk, source, targets):
     """Each of `targets` is the one before it (the first one: `source`), a cycle later."""
     stages = [source] + targets
-    return [_number_register(clk, a, b) for a, b in zip(stages, stages[1:])]
-
-
-@block
-def _number_register(clk, source, target):
-    @always(clk.posedge)
-    def number():
-        target.next = source
-
-    return number
+    return [register(clk, a, b) for a, b in zip(stages, stages[1:])]
 
 
 @block
