@@ -3,6 +3,7 @@
 # - iCE40 has no distributed RAM: there, what is meant for it becomes flip-flops;
 # - with -noflatten, modules are flattened only once they are mapped: each kind of module is mapped once, and the names
 #   of the cells keep the hierarchy;
+# - adders and small memories are mapped without constants that nextpnr would drive through the part (ecp5_map.v);
 # - multipliers and block RAMs of large configurations get places on ECP5 (floorplan.tcl);
 # - the netlist appears under its name only when it is complete, so that an interrupted run can go on.
 
@@ -104,7 +105,11 @@ if {[string match "synth_ecp5*" $command]} {
 # Loops show while there are gates, and only where the hierarchy doesn't hide them. Xilinx targets keep it, as the paper's
 # array would take gigabytes without: there, loops through several modules are left to Verilator's lint. (Cells that a
 # family makes of adders have no model yet, so what they drive seems to have no driver: that is checked at the end.)
-run map_ffram:map_ffs
+run map_ffram:map_gates
+if {[string match "synth_ecp5*" $command]} {
+    techmap -map ecp5_map.v
+}
+run map_gates:map_ffs
 if {[string match "synth_ecp5*" $command]} {
     # Flip-flops of a slice share clock enable, and those of four slices reset: such that few have in common keep slices
     # from filling up. Each flip-flop gets an inverter of its own where reset or enable are low active: one is enough.
@@ -133,6 +138,11 @@ if {[lsearch $command -noflatten] >= 0} {
 }
 check -assert
 if {[string match "synth_ecp5*" $command]} {
+    # Chains of which nobody reads the last carry: nextpnr would still bring it out.
+    set carried [list t:CCU2C %ci1:+CCU2C\[CIN\] w:* %i %ci1:+CCU2C\[COUT\] t:CCU2C %i]
+    foreach cell [listed t:CCU2C {*}$carried %d] {
+        connect -nomap -port [regsub {^[^/]+/} $cell {}] COUT 1'x
+    }
     source floorplan.tcl
     floorplan::apply [listed t:MULT18X18D] [listed t:DP16KD]
 }

@@ -24,6 +24,7 @@ from golden.config import (
     THRESHOLD_FRACTION,
     clog2,
 )
+from hdl.delay import register
 from hdl.distances import distances
 from hdl.divider import divider
 from hdl.fifo import fifo
@@ -100,7 +101,7 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
     kept_count: number of bits set, for one cycle a chunk, else 0 (0 ... predict_keys).
 
     One chunk a cycle for queries of 16 chunks and more, at least 15 cycles a query. With predict_keys = 8, a query's
-    first bits are valid 30 cycles after its last chunk was transferred, its result 16 cycles after its last bits.
+    first bits are valid 31 cycles after its last chunk was transferred, its result 16 cycles after its last bits.
     """
     depth = 1 << clog2(config.max_chunks + TURNAROUND)
     word_bits = config.predict_keys * DISTANCE_BITS
@@ -109,11 +110,12 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
         return [Signal(intbv(0)[DISTANCE_BITS:]) for _ in range(config.predict_keys)]
 
     # Streams a query, by what they hold; those that join share the signals of the stream that they join to.
-    fields_in, fields = _part(chunks, *query_fields(config)), _part(bits, *query_fields(config))
+    chunk = chunks.like()  # as taken; ``valid`` and ``ready`` aren't used
+    fields_in, fields = _part(chunk, *query_fields(config)), _part(bits, *query_fields(config))
     request, reach = request_stream(config), reach_stream(config)
     settings, sums = _part(request, "threshold", "gap", "residual", "chunks"), _part(request, "weight_sum")
     settings_in, sums_in = settings.like(), sums.like()
-    settings_in.threshold, settings_in.residual = chunks.threshold, chunks.residual
+    settings_in.threshold, settings_in.residual = chunk.threshold, chunk.residual
     totals_in, totals = _part(reach, "weight_sum", "residual"), _part(reach, "weight_sum", "residual").like()
     kept_sums_in = Stream(kept_sum=Bits(config.weight_sum_bits))
     kept_sums = kept_sums_in.like()
@@ -127,10 +129,15 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
     free_chunks = Signal(intbv(depth, min=0, max=depth + 1))
     queries = Signal(intbv(0, min=0, max=QUERIES + 1))
 
+    intake = [register(clk, getattr(chunks, name), getattr(chunk, name)) for name in chunks.fields]
+
+    @always(clk.posedge)
+    def transfer():
+        taken.next = chunks.valid and chunks.ready and not reset
+
     @always_comb
-    def transfers():
-        taken.next = chunks.valid and chunks.ready
-        taken_last.next = chunks.valid and chunks.ready and chunks.last
+    def ends_of_queries():
+        taken_last.next = taken and chunk.last
         leaves.next = results.valid and results.ready
 
     @always(clk.posedge)
@@ -148,8 +155,8 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
                 queries.next = queries + 1
             elif leaves and not taken_last:
                 queries.next = queries - 1
-            # One less than there is: this cycle's transfer isn't counted yet.
-            chunks.ready.next = free_chunks > 1 and queries < QUERIES - 1
+            # Two less than there is: the transfers of this cycle and the one before aren't counted yet.
+            chunks.ready.next = free_chunks > 2 and queries < QUERIES - 2
 
     @always(clk.posedge)
     def chunk_numbers():
@@ -161,14 +168,14 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
     @always_comb
     def query_settings():
         settings_in.valid.next = taken_last
-        settings_in.gap.next = (-chunks.maximum) & ((1 << PREDICTED_FRACTION) - 1)
+        settings_in.gap.next = (-chunk.maximum) & ((1 << PREDICTED_FRACTION) - 1)
         fields_in.valid.next = taken_last
 
     # First pass: distances and the sum of their weights.
     seen, seen_valid, seen_last = distance_signals(), Signal(False), Signal(False)
     seen_word = ConcatSignal(*reversed(seen))
     distance_pipeline = distances(
-        clk, reset, chunks.scores, chunks.visible_mask, chunks.maximum, taken, chunks.last, seen, seen_valid, seen_last
+        clk, reset, chunk.scores, chunk.visible_mask, chunk.maximum, taken, chunk.last, seen, seen_valid, seen_last
     )
     seen_sum = weight_sum(clk, reset, seen, seen_valid, seen_last, sums_in.weight_sum, sums_in.valid)
 
@@ -254,7 +261,9 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
     ]
 
     return (
-        transfers,
+        intake,
+        transfer,
+        ends_of_queries,
         room,
         chunk_numbers,
         query_settings,

@@ -11,7 +11,7 @@ from hdl.memory import ram_with_register
 from hdl.wires import wire
 
 HALVES = 2  # groups that the buffer holds
-SUMS_CYCLES = 4  # from a granted read of the array's sums to these
+SUMS_CYCLES = 5  # from a granted read of the array's sums to these
 
 
 class RecordsRead:
@@ -65,7 +65,7 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
 
     reserved = Signal(intbv(0, min=0, max=HALVES + 1))
     capturing = Signal(False)  # a group has been begun whose denominators aren't there yet
-    room, take, advance, first, last, group_end, begin = [Signal(False) for _ in range(7)]
+    room, take, advance, first, last, group_begin, group_end, begin = [Signal(False) for _ in range(8)]
     group_valid = Signal(False)
 
     @always_comb
@@ -81,6 +81,7 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
 
     @always_comb
     def ends():
+        group_begin.next = advance and first
         group_end.next = advance and last
 
     @always_comb
@@ -160,14 +161,14 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
                     row_group.next = row_group + 1
 
     # The elements, SUMS_CYCLES after their grant; written a cycle later ---------------------------------------------------
-    arriving, arriving_first, writing, writing_last, writing_half = (Signal(False) for _ in range(5))
+    arriving, writing, writing_last, writing_half = (Signal(False) for _ in range(4))
     arriving_dimension = Signal(intbv(0)[clog2(dimensions) :])
     written_word = Signal(intbv(0)[clog2(words) :])
 
     in_step = [
         delayed(clk, advance, arriving, SUMS_CYCLES, reset=reset),
         delayed(clk, arriving, writing, 1, reset=reset),
-        delayed(clk, first, arriving_first, SUMS_CYCLES),
+        delayed(clk, group_begin, group_valid, SUMS_CYCLES, reset=reset),
         delayed(clk, last, writing_last, SUMS_CYCLES + 1),
         delayed(clk, half, writing_half, SUMS_CYCLES + 1),
         delayed(clk, dimension, arriving_dimension, SUMS_CYCLES),
@@ -180,8 +181,7 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
 
     @always_comb
     def group_message():
-        group_valid.next = arriving and arriving_first
-        group.valid.next = arriving and arriving_first
+        group.valid.next = group_valid
         if groups_left == 0:
             group.queries.next = last_queries
         else:

@@ -131,7 +131,7 @@ def make(engine, definition, *args, **kwargs):
     return _Icarus(folder, **signals)
 
 
-SYNTHESIS_SCRIPTS = ["synth.tcl", "floorplan.tcl"]
+SYNTHESIS_SCRIPTS = ["synth.tcl", "ecp5_map.v", "floorplan.tcl"]
 
 
 def set_up_synthesis(folder, files, top):

@@ -11,7 +11,7 @@ from hdl.systolic.control import round_sequence
 from hdl.systolic.interfaces import RowControl
 from hdl.systolic.row import row
 from hdl.tiled.activity import count_keys, count_moves
-from hdl.tiled.array import answers
+from hdl.tiled.array import answers, query_port
 from hdl.tiled.columns import column_memories
 from hdl.tiled.control import Issue, block_sequence
 from hdl.tiled.interfaces import QueryWrites, hand_down, operand_signal, slot_bits
@@ -76,11 +76,6 @@ def systolic_array(clk, reset, columns, queries, work, blocks, drains, sums, dra
     column_operands, skewed = ([operand_signal() for _ in range(width)] for _ in range(2))
     registers = [skewed] + [[operand_signal() for _ in range(width)] for _ in range(rows)]
     row_queries = [QueryWrites(config) for _ in range(rows)]
-    query_enables = [port.enable for port in row_queries]
-    query_address = Signal(intbv(0)[len(queries.address) :])
-    query_data = Signal(intbv(0)[len(queries.data) :])
-    for port in row_queries:
-        port.address, port.data = query_address, query_data
     drain_address = Signal(intbv(0)[1 + slot_bits(config) + clog2(config.d) :])
     numerators = [Signed(config.numerator_bits).signal() for _ in range(rows)]
     denominators = [Bits(config.denominator_bits).signal() for _ in range(rows)]
@@ -103,12 +98,7 @@ def systolic_array(clk, reset, columns, queries, work, blocks, drains, sums, dra
     skewed_columns = skew(clk, column_operands, present, skewed)
     controls_of_rows = [hand_down(clk, reset, above, below) for above, below in zip(controls, controls[1:])]
 
-    @always(clk.posedge)
-    def query_writes():
-        for r in range(rows):
-            query_enables[r].next = queries.enable and queries.row == r
-        query_address.next = queries.address
-        query_data.next = queries.data
+    query_writes = [query_port(clk, queries, r, port) for r, port in enumerate(row_queries)]
 
     @always_comb
     def address_to_drain():

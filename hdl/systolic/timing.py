@@ -120,4 +120,4 @@ class Timing:
     @property
     def taken(self) -> int:
         """The last row's work item has gone, and what is behind it is shown."""
-        return COLUMN + self.config.lanes + self.config.rows
+        return COLUMN + self.config.lanes + self.config.rows + 1

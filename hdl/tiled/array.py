@@ -3,7 +3,7 @@
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import clog2
-from hdl.delay import cleared_register, delayed, register
+from hdl.delay import cleared_register, delayed, register, register_copy
 from hdl.drain import SUMS_CYCLES
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed
@@ -13,6 +13,21 @@ from hdl.tiled.control import Issue, block_sequence, round_sequence
 from hdl.tiled.interfaces import QueryWrites, RowControl, hand_down, operand_signal, slot_bits
 from hdl.tiled.row import row
 from hdl.wires import like
+
+
+@block
+def query_port(clk, queries, row, port):
+    """What the row's own query memory takes of the writes, a cycle later: the rows are all over the part."""
+
+    @always(clk.posedge)
+    def enable():
+        port.enable.next = queries.enable and queries.row == row
+
+    return (
+        enable,
+        register_copy(clk, queries.address, port.address),
+        register_copy(clk, queries.data, port.data),
+    )
 
 
 @block
@@ -31,14 +46,19 @@ def of_row_group(clk, group, values, value):
 
 @block
 def answers(clk, numerators, denominators, sums, row_cycles):
-    """The sums of the row group that was asked for, SUMS_CYCLES after the grant; the rows have them `row_cycles` after it."""
-    side_by_side, late = len(sums.numerators), SUMS_CYCLES - 1 - row_cycles
+    """The sums of the row group that was asked for, SUMS_CYCLES after the grant; the rows have them `row_cycles` after it.
+
+    A register at each row, one behind the choice of the row group, and more there if rows are early.
+    """
+    side_by_side, late = len(sums.numerators), SUMS_CYCLES - 2 - row_cycles
     group = Signal(intbv(0)[len(sums.row_group) :])
-    parts = [delayed(clk, sums.row_group, group, row_cycles)]
+    parts = [delayed(clk, sums.row_group, group, row_cycles + 1)]
     for i in range(side_by_side):
         for values, value in ((numerators, sums.numerators[i]), (denominators, sums.denominators[i])):
+            left = [like(value) for _ in values[i::side_by_side]]
             chosen = like(value)
-            parts += [of_row_group(clk, group, values[i::side_by_side], chosen), delayed(clk, chosen, value, late)]
+            parts += [register(clk, source, target) for source, target in zip(values[i::side_by_side], left)]
+            parts += [of_row_group(clk, group, left, chosen), delayed(clk, chosen, value, late)]
     return parts
 
 
@@ -67,11 +87,6 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     next_column_address, column_address = (Signal(intbv(0)[len(columns.address) :]) for _ in range(2))
     column_operands = [operand_signal() for _ in range(config.tile_keys)]
     row_queries = [QueryWrites(config) for _ in range(rows)]
-    query_enables = [port.enable for port in row_queries]
-    query_address = Signal(intbv(0)[len(queries.address) :])
-    query_data = Signal(intbv(0)[len(queries.data) :])
-    for port in row_queries:
-        port.address, port.data = query_address, query_data
     drain_address = Signal(intbv(0)[1 + slot_bits(config) + clog2(config.d) :])
     numerators = [Signed(config.numerator_bits).signal() for _ in range(rows)]
     denominators = [Bits(config.denominator_bits).signal() for _ in range(rows)]
@@ -87,12 +102,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     ]
     memories = column_memories(clk, columns, column_address, column_operands, config)
 
-    @always(clk.posedge)
-    def query_writes():
-        for r in range(rows):
-            query_enables[r].next = queries.enable and queries.row == r
-        query_address.next = queries.address
-        query_data.next = queries.data
+    query_writes = [query_port(clk, queries, r, port) for r, port in enumerate(row_queries)]
 
     @always_comb
     def address_to_drain():

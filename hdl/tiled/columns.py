@@ -5,7 +5,7 @@ from myhdl import Signal, always_comb, block, intbv
 from hdl.delay import register
 from hdl.hierarchy import module
 from hdl.memory import ram_with_register
-from hdl.tiled.interfaces import operand_signal
+from hdl.tiled.interfaces import ColumnWrites, operand_signal
 from hdl.tiled.pipeline import operands_of_word
 
 
@@ -27,7 +27,8 @@ def _memory(clk, columns, group, read_address, outputs, depth):
 def column_memories(clk, columns, read_address, outputs, config):
     """One dimension of a tile's K or V a cycle.
 
-    The output register of each memory is followed by another, so that a column has a cycle to reach all rows.
+    The output register of each memory is followed by another, so that a column has a cycle to reach all rows; writes have
+    one to reach all memories, and are done a cycle later.
 
     clock:         _/-\\_/-\\_/-\\_/-\\_
     read_address:  <t0 ><t1 >
@@ -41,8 +42,12 @@ def column_memories(clk, columns, read_address, outputs, config):
     keys = config.stream_bytes
     depth = 4 * config.max_tiles * config.d
     registers = [operand_signal() for _ in outputs]
+    written = ColumnWrites(config)
     memories = [
-        _memory(clk, columns, group, read_address, registers[group * keys : (group + 1) * keys], depth)
+        _memory(clk, written, group, read_address, registers[group * keys : (group + 1) * keys], depth)
         for group in range(config.tile_keys // keys)
     ]
-    return memories, [register(clk, source, target) for source, target in zip(registers, outputs)]
+    on_the_way = [
+        register(clk, getattr(columns, name), getattr(written, name)) for name in ("enable", "group", "address", "data")
+    ]
+    return memories, on_the_way, [register(clk, source, target) for source, target in zip(registers, outputs)]

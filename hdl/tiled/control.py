@@ -61,7 +61,8 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
     block = blocks.like()
     block_word = Signal(intbv(0)[len(pack(blocks)) :])
     tile, next_tile = (Signal(modbv(0)[len(blocks.tiles) :]) for _ in range(2))
-    load, last_tile, block_end = Signal(False), Signal(False), Signal(False)
+    load, last_tile = Signal(False), Signal(False)
+    block_end = Signal(False)  # with `advance`: of the last tile
     undrained = Signal(intbv(0, min=0, max=UNDRAINED_BLOCKS + 1))
     releasing = Signal(False)  # block_done is due when SDDMM ends
     draining, offered = Signal(False), Signal(False)  # a block waits for its last sum; its message is at `drains`
@@ -85,10 +86,6 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
         load.next = blocks.valid and not occupied and undrained != UNDRAINED_BLOCKS
         drains.valid.next = offered
 
-    @always_comb
-    def tile_end():
-        block_end.next = advance and last_tile
-
     # A round's items stay at the heads for four cycles after it has begun; nothing begins so soon.
     @always(clk.posedge)
     def what_can_begin():
@@ -96,10 +93,12 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
         if reset or advance or advanced or not occupied:
             issue.ready.next = False
             advance.next = False
+            block_end.next = False
         else:
             issue.ready.next = all_shown and not all_ended
             # The message of the block before still waits only if the normalizer holds it, and so the next block, up.
             advance.next = all_shown and all_ended and not (last_tile and draining)
+            block_end.next = all_shown and all_ended and last_tile and not draining
 
     @always(clk.posedge)
     def block_occupancy():
@@ -201,7 +200,7 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
     unpack_drain = unpack(drain_word, drains)
 
     return (
-        heads_of_queues, handshakes, tile_end, what_can_begin, block_occupancy, block_register, unpack_block, round_of_block,
+        heads_of_queues, handshakes, what_can_begin, block_occupancy, block_register, unpack_block, round_of_block,
         queries_released, rounds_in_flight, blocks_undrained, drain, rounds_before_drain, drain_message, unpack_drain,
     )  # fmt: skip
 

@@ -86,10 +86,10 @@ class SumsRead:
 
     A request counts in a cycle in which `granted` is high too; `granted` is low while SpMM reads the sums.
 
-        clock:       /-\\_/-\\_/-\\_/-\\_/-\\_/-\\_
-        request:     /---\\___________________
-        granted:     /---\\___________________
-        numerators:  ________________/---\\___   SUMS_CYCLES (4) later; so are denominators
+        clock:       /-\\_/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_
+        request:     /---\\_______________________
+        granted:     /---\\_______________________
+        numerators:  ____________________/---\\___   SUMS_CYCLES (5) later; so are denominators
     """
 
     def __init__(self, config: Config):

@@ -1,6 +1,6 @@
 """Small parts of the tiled array's pipelines: delays, bursts, operands out of a word."""
 
-from myhdl import always, always_comb, block
+from myhdl import always, block
 
 from golden.config import OPERAND_BITS
 from hdl.delay import register
@@ -21,6 +21,10 @@ def count_burst(clk, reset, start, burst):
 
     @always(clk.posedge)
     def count():
+        burst.first.next = start and not reset
+        burst.last.next = not reset and (
+            (start and last_index == 0) or (burst.active and not burst.last and burst.index + 1 == last_index)
+        )
         if reset:
             burst.active.next = False
             burst.index.next = 0
@@ -32,12 +36,7 @@ def count_burst(clk, reset, start, burst):
         elif burst.active:
             burst.index.next = burst.index + 1
 
-    @always_comb
-    def ends():
-        burst.first.next = burst.active and burst.index == 0
-        burst.last.next = burst.active and burst.index == last_index
-
-    return count, ends
+    return count
 
 
 @block

@@ -3,6 +3,7 @@
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import clog2
+from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram, ram_with_register
 from hdl.stream import Bits, Signed
@@ -91,7 +92,7 @@ def query_sums(clk, control, total, record, rescale, drain_address, numerator, c
 
 @module
 def denominators(clk, control, power, record, rescale, drain_query, denominator, config):
-    """Sums of the probabilities of the row's queries; a round's join three cycles after its last probability.
+    """Sums of the probabilities of the row's queries; a round's join four cycles after its last probability.
 
     Args:
         power: probability of the lane `control.pushed.index`.
@@ -103,8 +104,8 @@ def denominators(clk, control, power, record, rescale, drain_query, denominator,
     depth = 1 << len(drain_query)
 
     round_sum = Bits(config.probability_bits + clog2(config.lanes)).signal()
-    stored, rescaled, updated, drained, drained_before = (Bits(config.denominator_bits).signal() for _ in range(5))
-    sum_is_new, rescaled_is_new, updated_is_new = (Signal(False) for _ in range(3))
+    found, stored, rescaled, updated, drained, drained_before = (Bits(config.denominator_bits).signal() for _ in range(6))
+    updated_is_new = Signal(False)
     write = Signal(False)
 
     @always(clk.posedge)
@@ -114,14 +115,11 @@ def denominators(clk, control, power, record, rescale, drain_query, denominator,
         elif pushed.active:
             round_sum.next = round_sum + power
 
-    @always(clk.posedge)
-    def progress():
-        sum_is_new.next = pushed.last
-        rescaled_is_new.next = sum_is_new
-        updated_is_new.next = rescaled_is_new
+    progress = delayed(clk, pushed.last, updated_is_new, 4)
 
     @always(clk.posedge)
     def update():
+        stored.next = found
         rescaled.next = stored >> rescale
         if record.first:
             updated.next = round_sum
@@ -132,7 +130,7 @@ def denominators(clk, control, power, record, rescale, drain_query, denominator,
     def write_enable():
         write.next = updated_is_new and record.active
 
-    to_update = distributed_ram(clk, write, record.address, updated, record.address, stored, depth=depth)
+    to_update = distributed_ram(clk, write, record.address, updated, record.address, found, depth=depth)
     to_drain = distributed_ram(clk, write, record.address, updated, drain_query, drained, depth=depth)
 
     @always(clk.posedge)

@@ -64,7 +64,7 @@ def work_queue(clk, reset, placements, items, config):
     """Where a word's sub-rows are put together, and wait for the array (stream `items`).
 
     A packer goes around the lanes and fills the sub-rows side by side; each lane has its own memory, so this needs no
-    registers and no multiplexer. An item is at `items` two cycles after its `commit`.
+    registers and no multiplexer. An item is at `items` two cycles after its `commit`, or after the item before it was taken.
     """
     lanes, most = config.lanes, config.max_sub_rows
     depth = max(QUEUE_DEPTH, 1 << clog2(4 * most))
@@ -97,7 +97,7 @@ def work_queue(clk, reset, placements, items, config):
         used.next = write_pointer - read_pointer
         write_address.next = (write_pointer + placements.sub_row) & (depth - 1)
         read_address.next = read_pointer[pointer_bits:]
-        read_enable.next = (write_pointer != read_pointer) and (items.ready or not occupied)
+        read_enable.next = write_pointer != read_pointer and not occupied
 
     @always(clk.posedge)
     def room():
