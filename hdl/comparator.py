@@ -116,7 +116,7 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
     settings, sums = _part(request, "threshold", "gap", "residual", "chunks"), _part(request, "weight_sum")
     settings_in, sums_in = settings.like(), sums.like()
     settings_in.threshold, settings_in.residual = chunk.threshold, chunk.residual
-    totals_in, totals = _part(reach, "weight_sum", "residual"), _part(reach, "weight_sum", "residual").like()
+    totals_in, totals = (_part(reach, "weight_sum", "residual").like() for _ in range(2))
     kept_sums_in = Stream(kept_sum=Bits(config.weight_sum_bits))
     kept_sums = kept_sums_in.like()
     division = Stream(dividend=Bits(config.weight_sum_bits), divisor=Bits(config.weight_sum_bits))
@@ -221,17 +221,22 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
         fields.ready.next = bits.ready and kept.valid and kept.last
 
     # The kept share: a share of everything where the residual is not asked for.
-    @always_comb
+    @always(clk.posedge)
     def query_totals():
-        totals_in.valid.next = reach.valid and reach.ready
+        totals_in.valid.next = reach.valid and reach.ready and not reset
+        totals_in.weight_sum.next = reach.weight_sum
+        totals_in.residual.next = reach.residual
 
     # A result must not overtake the bits of its query: queries whose bits have left and whose division hasn't begun.
     complete = Signal(intbv(0, min=0, max=QUERIES + 1))
     divides, bits_end = [Signal(False) for _ in range(2)]
 
+    @always(clk.posedge)
+    def last_bits():
+        bits_end.next = bits.valid and bits.ready and bits.last and not reset
+
     @always_comb
-    def ends():
-        bits_end.next = bits.valid and bits.ready and bits.last
+    def beginning():
         divides.next = division.valid and division.ready
 
     @always(clk.posedge)
@@ -278,7 +283,8 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
         kept_sum,
         bits_with_fields,
         query_totals,
-        ends,
+        last_bits,
+        beginning,
         completions,
         divisions,
         share,

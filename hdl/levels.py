@@ -4,7 +4,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 
 from golden.config import clog2
 from hdl.cleared import chosen
-from hdl.delay import register_copy
+from hdl.delay import register, register_copy
 from hdl.hierarchy import module
 from hdl.memory import ram_with_register
 from hdl.query_levels import beat_steps, query_levels, query_places
@@ -109,52 +109,67 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
     beat = Signal(intbv(0)[max(1, clog2(beat_count)) :])
     ring_group = Signal(intbv(0)[clog2(ring_size) :])
     waiting_groups = Signal(intbv(0, min=0, max=ring_size + 1))
-    accepted, fetched, query_enable = [Signal(False) for _ in range(3)]
+    fetched, query_enable = Signal(False), Signal(False)
     marked = groups.like()
     key_enables = Signal(intbv(0)[key_count:])
     key_write_address = Signal(intbv(0)[clog2(key_depth) :])
     query_write_address = Signal(intbv(0)[clog2(query_depth) :])
-    level_word = ConcatSignal(levels.exponent, levels.levels)
+    taken = levels.like()  # as they came; ``ready`` isn't used
+    level_word = ConcatSignal(taken.exponent, taken.levels)
     write_word = Signal(intbv(0)[len(level_word) :])
 
+    intake = [register(clk, getattr(levels, name), getattr(taken, name)) for name in levels.fields]
+
+    @always(clk.posedge)
+    def take():
+        taken.valid.next = levels.valid and levels.ready and not reset
+
     @always_comb
-    def accept():
-        accepted.next = levels.valid and levels.ready
-        marked.valid.next = levels.valid and levels.ready and levels.marker
-        marked.count.next = levels.count
-        marked.head_last.next = levels.head_last
+    def mark():
+        marked.valid.next = taken.valid and taken.marker
+        marked.count.next = taken.count
+        marked.head_last.next = taken.head_last
 
     @always(clk.posedge)
     def ring():
         if reset:
-            levels.ready.next = True
             beat.next = 0
             ring_group.next = 0
             waiting_groups.next = 0
         else:
-            if accepted and levels.marker:
+            if taken.valid and taken.marker:
                 ring_group.next = (ring_group + 1) % ring_size
-            elif accepted:
-                if levels.last:
+            elif taken.valid:
+                if taken.last:
                     beat.next = 0
                 else:
                     beat.next = (beat + 1) % beat_count
             if marked.valid and not fetched:
                 waiting_groups.next = waiting_groups + 1
-                levels.ready.next = waiting_groups != ring_size - 1
             elif fetched and not marked.valid:
                 waiting_groups.next = waiting_groups - 1
-                levels.ready.next = True
+
+    # A register for the other side. Behind a marker a cycle goes by until it is counted.
+    @always(clk.posedge)
+    def room():
+        if reset:
+            levels.ready.next = True
+        elif levels.valid and levels.ready and levels.marker:
+            levels.ready.next = False
+        elif marked.valid and not fetched:
+            levels.ready.next = waiting_groups != ring_size - 1
+        else:
+            levels.ready.next = waiting_groups != ring_size or fetched
 
     @always(clk.posedge)
     def writes():
         write_word.next = level_word
-        key_write_address.next = (levels.key_set * chunk_count + (levels.index >> key_shift)) * beat_count + beat
-        query_write_address.next = (ring_group * places + levels.index % places) * beat_count + beat
+        key_write_address.next = (taken.key_set * chunk_count + (taken.index >> key_shift)) * beat_count + beat
+        query_write_address.next = (ring_group * places + taken.index % places) * beat_count + beat
         key_enables.next = 0
-        if accepted and not levels.marker and not levels.query:
-            key_enables.next = 1 << (levels.index % key_count)
-        query_enable.next = accepted and not levels.marker and levels.query
+        if taken.valid and not taken.marker and not taken.query:
+            key_enables.next = 1 << (taken.index % key_count)
+        query_enable.next = taken.valid and not taken.marker and taken.query
 
     queries = query_levels(
         clk, reset, query_enable, query_write_address, write_word, marked, groups, fetched, read, operands, config
@@ -181,4 +196,4 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
         )
         for i in range(key_count)
     ]  # fmt: skip
-    return accept, ring, writes, queries, address, other_steps, keys
+    return intake, take, mark, ring, room, writes, queries, address, other_steps, keys

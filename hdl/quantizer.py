@@ -138,13 +138,14 @@ def quantizer(clk, reset, rows, levels, config):
 
     ``rows``, ``levels``: the streams of docs/architecture.md (``rows_stream``, ``levels_stream``); one beat a cycle.
     A level of 0 has the sign 0. A row's exponent needs its whole row, so its beats wait in a memory: a row leaves
-    6 cycles after its last beat came, then a beat a cycle; a marker leaves 5 cycles after it came, behind the row
+    7 cycles after its last beat came, then a beat a cycle; a marker leaves 6 cycles after it came, behind the row
     before it.
     """
     width = config.stream_bytes
     bits = config.prediction_bits
     depth = 1 << clog2(config.row_beats + HOLD_SLACK)
-    operand_slices = [rows.data(OPERAND_BITS * (i + 1), OPERAND_BITS * i) for i in range(width)]
+    coming = rows.like()  # a beat, while `used` is found
+    operand_slices = [coming.data(OPERAND_BITS * (i + 1), OPERAND_BITS * i) for i in range(width)]
 
     # Operands beyond predict_dims count as 0.
     beat = Signal(intbv(0, min=0, max=max(2, config.row_beats)))
@@ -162,9 +163,13 @@ def quantizer(clk, reset, rows, levels, config):
         else:
             dims_in_beat.next = 0
 
-    @always_comb
-    def mark_used():
-        used.next = lowest[dims_in_beat]
+    @always(clk.posedge)
+    def take_beat():
+        if rows.ready:
+            coming.data.next = rows.data
+            used.next = lowest[dims_in_beat]
+
+    coming_places = places_register(clk, rows.ready, rows, coming)
 
     # Sign and magnitude, and what a beat asks of its row's exponent.
     operands = [Signal(intbv(0)[OPERAND_BITS:]) for _ in range(width)]
@@ -189,10 +194,12 @@ def quantizer(clk, reset, rows, levels, config):
     @always(clk.posedge)
     def split_control():
         if reset:
+            coming.valid.next = False
             split.valid.next = False
             beat.next = 0
         elif rows.ready:
-            split.valid.next = rows.valid
+            coming.valid.next = rows.valid
+            split.valid.next = coming.valid
             if rows.valid and not rows.marker:
                 if rows.last:
                     beat.next = 0
@@ -209,7 +216,7 @@ def quantizer(clk, reset, rows, levels, config):
         _either_held(clk, rows.ready, reaches[p * REACH_PART : (p + 1) * REACH_PART], part_reaches[p]) for p in range(parts)
     ]
 
-    split_places = places_register(clk, rows.ready, rows, split)
+    split_places = places_register(clk, rows.ready, coming, split)
     hold = fifo(clk, reset, split, held, depth=depth)
 
     # The exponent of a row.
@@ -291,7 +298,7 @@ def quantizer(clk, reset, rows, levels, config):
     level_places = places_register(clk, advance, scaled, levels)
 
     return (
-        limit, mark_used, splitters, accept, split_control, split_beats, reach_of_beat, split_places, hold, reach_of_row,
+        limit, take_beat, coming_places, splitters, accept, split_control, split_beats, reach_of_beat, split_places, hold, reach_of_row,
         exponent_of_row, exponent_queue, levelers, release, take, level_control, level_exponents, level_beats,
         scaled_places, level_places,
     )  # fmt: skip

@@ -154,6 +154,8 @@ def synthesize(folder, files, top):
         shutil.copy(included, folder)
     shutil.copy(Path(__file__).parent / "ecp5_blocks.v", folder)
     _tool("yosys", "-q", "-p", f"read_json {synth.NAME}.json; write_verilog -noattr netlist.v", cwd=folder)
+    netlist = folder / "netlist.v"
+    netlist.write_text(netlist.read_text().replace(".COUT(1'hx)", ".COUT()"))  # nextpnr's "not connected"
     return ["netlist.v", "cells.v", "ecp5_blocks.v"]
 
 

@@ -29,6 +29,7 @@ from hdl.banked.query_rows import query_rows
 from hdl.banked.scores import choice_of_scores, denominators, factors, maxima, scan_of_scores, score_memory
 from hdl.banked.slots import slots
 from hdl.banked.value_sums import value_sums
+from hdl.delay import delayed, register
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed
 
@@ -114,11 +115,14 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
         taken_event.active.next = taken and not reset
         taken_event.slot.next = head.slot
 
-    has_room = Signal(False)
+    has_room, row_starts = Signal(False), Signal(False)
+    row_entry = Signal(intbv(0)[entry_bits(config) :])
 
     @always_comb
     def start_of_drain():
         drained.next = control.to_score and drainable and has_room
+
+    start_of_row = [delayed(clk, drained, row_starts, 1, reset), register(clk, drain_entry, row_entry)]
 
     @always(clk.posedge)
     def drain_phase():
@@ -132,7 +136,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     row_sums, filled = [row_sum_signal(config) for _ in range(width)], Signal(False)
     values = value_sums(clk, reset, control, products, uses, row_sums, filled, config)
     row_buffer = drain(
-        clk, reset, filled, row_sums, drained, drain_entry, denominator, has_room, sums, config
+        clk, reset, filled, row_sums, drained, row_starts, row_entry, denominator, has_room, sums, config
     )  # fmt: skip
 
     active_bits = ConcatSignal(*reversed(actives))
@@ -148,5 +152,5 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
 
     return (
         timing, ring, rows, index_packer, lane_array, query_factors, scores, query_maxima, memory, choice,
-        query_denominators, choices, start_of_drain, drain_phase, values, row_buffer, utilisation,
+        query_denominators, choices, start_of_drain, start_of_row, drain_phase, values, row_buffer, utilisation,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from myhdl import Signal, always, always_comb, intbv
 from hdl.banked.interfaces import entry_bits, row_sum_bits, side_by_side, word_bits
 from hdl.fifo import fifo
 from hdl.hierarchy import module
+from hdl.occupancy import room_left
 from hdl.stream import Bits, Signed, Stream
 from hdl.wires import bits_of, wire
 
@@ -12,13 +13,13 @@ BUFFERED_ROWS = 2
 
 
 @module
-def drain(clk, reset, filled, new_sums, start, entry, denominator, has_room, sums, config):
+def drain(clk, reset, filled, new_sums, reserve, start, entry, denominator, has_room, sums, config):
     """The row buffer, filled word by word (`value_sums`).
 
     Args:
         filled, new_sums: signed, one each dimension: the next word of a row.
-        start: before a row's first word, in its order; entry, denominator: of the row, at the same time.
-        has_room: for a row.
+        reserve: a row will come. start: before its first word; entry, denominator: of the row, at the same time.
+        has_room: for a row (register).
         sums: `sums_stream`.
     """
     width = config.lane_width
@@ -28,7 +29,6 @@ def drain(clk, reset, filled, new_sums, start, entry, denominator, has_room, sum
     totals = Stream(**{name: Signed(row_sum_bits(config)) for name in names})
     row_sums = totals.like()
     row, row_out = (Stream(entry=Bits(entry_bits(config)), denominator=Bits(config.denominator_bits)) for _ in range(2))
-    rows = Signal(intbv(0, min=0, max=BUFFERED_ROWS + 1))
     word = Signal(intbv(0)[word_bits(config) :])
     valid, sent, row_sent = Signal(False), Signal(False), Signal(False)
 
@@ -45,19 +45,11 @@ def drain(clk, reset, filled, new_sums, start, entry, denominator, has_room, sum
         row.denominator.next = denominator
 
     @always(clk.posedge)
-    def buffered_rows():
+    def no_row_without_room():
         if __debug__:
             assert not (totals.valid and not totals.ready), "the row buffer has no room for a row that comes"
-        if reset:
-            rows.next = 0
-        elif start and not row_sent:
-            rows.next = rows + 1
-        elif row_sent and not start:
-            rows.next = rows - 1
 
-    @always_comb
-    def room():
-        has_room.next = rows != BUFFERED_ROWS
+    room = room_left(clk, reset, reserve, row_sent, has_room, BUFFERED_ROWS)
 
     numerators = [Signed(config.numerator_bits).signal() for _ in range(width)]
     raw = [Bits(config.numerator_bits).signal() for _ in range(width)]
@@ -93,6 +85,6 @@ def drain(clk, reset, filled, new_sums, start, entry, denominator, has_room, sum
                 word.next = word + 1
 
     return (
-        buffer, row_buffer, row_that_starts, buffered_rows, room, extensions, raws, handshake, outputs,
+        buffer, row_buffer, row_that_starts, no_row_without_room, room, extensions, raws, handshake, outputs,
         word_of_row,
     )  # fmt: skip

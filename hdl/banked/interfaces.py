@@ -84,7 +84,7 @@ def sums_stream(config: Config) -> Stream:
 
 
 class KeyPort:
-    """A lane's read port: `data` (`lane_width` bytes, the lowest dimension in the low byte) is there KEY_CYCLES (3) cycles
+    """A lane's read port: `data` (`lane_width` bytes, the lowest dimension in the low byte) is there KEY_CYCLES (4) cycles
     after `address` {key, word} and `key_set`, out of K for addresses of a score phase and of V for those of a value phase.
     `active`: the lane will use it (in other cycles the memories may be written)."""
 
@@ -160,7 +160,7 @@ class Control:
     Attributes:
         to_score, to_value: last cycle before a score phase, a value phase.
         word: stage 0.
-        value_is_next: stage 2: in a value phase. select_value: the same in stage 3.
+        value_is_next: the cycle before the operands are selected is one of a value phase.
         drain, drain_sum: these sums drain; from a score phase's first cycle to the value phase's last one.
         total_first, total_last, total_word: stage `lanes_total_stage`: in a value phase; last word of a phase; the word.
         accumulate, restart: products that were added up belong to a score; they are its first ones.
@@ -171,7 +171,6 @@ class Control:
         self.to_value = Signal(False)
         self.word = Signal(intbv(0)[word_bits(config) :])
         self.value_is_next = Signal(False)
-        self.select_value = Signal(False)
         self.drain = Signal(False)
         self.drain_sum = Signal(intbv(0)[clog2(SUM_SLOTS) :])
         self.total_first = Signal(False)

@@ -87,7 +87,7 @@ def _operands(clk, odd_phase, even, odd, words):
     even_data, odd_data = like(even.data), like(odd.data)
     sets = _crossed(odd_phase, even_set, odd_set, set_of_keys, set_of_values)
     selection = [
-        delayed(clk, source, target, WORD_CYCLES)
+        delayed(clk, source, target, 1 + WORD_CYCLES)
         for source, target in ((odd_phase, phase), (set_of_keys, key_set), (set_of_values, value_set))
     ]
 
@@ -109,11 +109,14 @@ def _operands(clk, odd_phase, even, odd, words):
 def _no_read_of_what_is_written(clk, write, port):
     """Simulation only."""
 
+    read = Signal(intbv(0)[2:])
+
     @always(clk.posedge)
     def check():
         if __debug__:
-            written = write.enables >> (2 if port.key_set else 0)
-            assert not (port.active and written & 3), "keys are read and written at the same time"
+            read.next = (2 if port.key_set else 0) | port.active
+            written = write.enables >> (read & 2)
+            assert not (read & 1 and written & 3), "keys are read and written at the same time"
 
     return check
 
@@ -125,7 +128,7 @@ def lane_keys(clk, write, data, odd_phase, ports, config):
     write: `LaneWrite`, with its `data`. odd_phase: that of the addresses.
     ports: the lane's ports of two or four clusters; the first half of them scores in even phases.
     """
-    assert KEY_CYCLES == 3 and WORD_CYCLES == 2, "block RAM, its register, the chosen word"
+    assert KEY_CYCLES == 4 and WORD_CYCLES == 2, "the chosen address, block RAM, its register, the chosen word"
     address_bits, data_bits = len(write.address), len(data)
     depth = 1 << address_bits
     parts = [_no_read_of_what_is_written(clk, write, port) for port in ports]
@@ -135,10 +138,11 @@ def lane_keys(clk, write, data, odd_phase, ports, config):
     pairs = [ports[p::half] for p in range(half)]
     read_addresses = []
     for pair in pairs:
-        addresses = [Signal(intbv(0)[address_bits:]) for _ in range(2)]
+        chosen, addresses = ([Signal(intbv(0)[address_bits:]) for _ in range(2)] for _ in range(2))
         read_addresses.append(addresses)
         # Each of the two clusters reads K or V in each phase.
-        parts.append(_crossed(odd_phase, *(port.address for port in pair), *addresses))
+        parts.append(_crossed(odd_phase, *(port.address for port in pair), *chosen))
+        parts += [register(clk, source, target) for source, target in zip(chosen, addresses)]
 
     words = [[Signal(intbv(0)[data_bits:]) for _ in range(2 * SETS)] for _ in range(2)]
     for memory in range(2 * SETS):

@@ -7,7 +7,7 @@ from hdl.adder_tree import adder_tree, tree_bits
 from hdl.banked.index_queue import index_queue
 from hdl.banked.interfaces import SUM_SLOTS, Record, ScoredKey, product_bits, slot_bits, word_bits
 from hdl.banked.query_rows import query_memory
-from hdl.banked.timing import SELECT_STAGE, scan_is_late
+from hdl.banked.timing import SELECT_STAGE, late_scan_cycles, scan_is_late
 from hdl.cleared import cleared_unless
 from hdl.delay import delayed
 from hdl.hierarchy import module
@@ -24,7 +24,7 @@ QUERY_PLACE = MULTIPLIER_BITS - OPERAND_BITS
 def _multiplier(
     clk, query_low, query_high, probability_high, probability_low, key_byte, score_term, value_product, config
 ):  # fmt: skip
-    """Stages: selection of the operand (3), operands (4), product (5).
+    """Stages: selection of the operand (4), operands (5), product (6).
 
     Query and probability, one of which is 0, have places of their own in the operand, all but a few bits.
     """
@@ -54,7 +54,7 @@ def _multiplier(
 
 @module
 def dot_product(clk, control, terms, dot, config):
-    """Score so far (stage 6 + log2(M)) of the products `terms`, complete S - 1 cycles later; stands still in between."""
+    """Score so far (stage 7 + log2(M)) of the products `terms`, complete S - 1 cycles later; stands still in between."""
     bits = 2 * OPERAND_BITS
     if len(terms) == 1:
         total, tree = terms[0], []
@@ -151,25 +151,27 @@ def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, fil
             coming.key_set.next = chosen.key_set
             coming.key.next = chosen.key
 
-    keep = _kept_a_phase(clk, reset, control, ended, scored) if scan_is_late(config) else []
+    keep = _kept_a_phase(clk, reset, control, ended, scored, config) if scan_is_late(config) else []
     return queue, events, change_of_level, score_memory_level, room, actives, records, keep
 
 
 @block
-def _kept_a_phase(clk, reset, control, ended, scored):
-    """A score phase's record once more, from the end of the value phase after it."""
+def _kept_a_phase(clk, reset, control, ended, scored, config):
+    """A score phase's record once more, from the end of the value phase after it (or `late_scan_cycles` later) on."""
+    keep = Signal(False)
+    late = delayed(clk, control.to_score, keep, late_scan_cycles(config), reset)
 
     @always(clk.posedge)
     def records():
-        if control.to_score:
+        if keep:
             scored.slot.next = ended.slot
             scored.key.next = ended.key
         if reset:
             scored.active.next = False
-        elif control.to_score:
+        elif keep:
             scored.active.next = ended.active
 
-    return records
+    return late, records
 
 
 @module
@@ -179,10 +181,10 @@ def lane(
 ):  # fmt: skip
     """A lane: index queue, Q memory, multipliers, score. The multipliers work in both phases.
 
-    clock:     _/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_
-    address:   <w0 ><w1 >                     stage 0
-    (operands):                 <w0 ><w1 >         stage 4
-    products:                        <w0 ><w1 >    stage 5
+    clock:     _/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_
+    address:   <w0 ><w1 >                          stage 0
+    (operands):                      <w0 ><w1 >         stage 5
+    products:                             <w0 ><w1 >    stage 6
 
     Args:
         control: `Control`.
@@ -194,16 +196,16 @@ def lane(
         active: the lane works in this phase.
         scored: `ScoredKey` of the score phase before, while its dot product stands still.
         dot: dot product (`dot_product`), stands still from a score phase's last word to the next one's first.
-        products: signed, [dimension], stage 5: in a value phase what the lane adds to its query's sums; zero without one.
-        uses: a bit for each sum slot, stage 5: that of the query, in a value phase.
+        products: signed, [dimension], stage 6: in a value phase what the lane adds to its query's sums; zero without one.
+        uses: a bit for each sum slot, stage 6: that of the query, in a value phase.
     """
     depth = 1 << (slot_bits(config) + word_bits(config))
     width = config.lane_width
 
     now = Record(config)
     slot = Signal(intbv(0)[slot_bits(config) :])
-    selected_active, value_active = Signal(False), Signal(False)
-    row_address = Signal(intbv(0)[slot_bits(config) + word_bits(config) :])
+    active_before, value_active = Signal(False), Signal(False)
+    coming_address, row_address = (Signal(intbv(0)[slot_bits(config) + word_bits(config) :]) for _ in range(2))
     read_word, query_word = (Signal(intbv(0)[width * OPERAND_BITS :]) for _ in range(2))
     probability = Signal(intbv(0)[config.probability_bits :])
     terms = [Signed(2 * OPERAND_BITS).signal() for _ in range(width)]
@@ -220,10 +222,11 @@ def lane(
         keys.active.next = now.active
         active.next = now.active
 
-    # The query memory is a cycle faster than those of the keys.
+    # The query memory is two cycles faster than those of the keys.
     @always(clk.posedge)
     def address_of_query():
-        row_address.next = concat(now.slot, control.word)
+        coming_address.next = concat(now.slot, control.word)
+        row_address.next = coming_address
 
     @always(clk.posedge)
     def probability_of_choice():
@@ -231,11 +234,14 @@ def lane(
             probability.next = power
 
     slot_when_selected = delayed(clk, now.slot, slot, SELECT_STAGE)
-    active_when_selected = delayed(clk, now.active, selected_active, SELECT_STAGE, reset=reset)
+    active_when_selected = delayed(clk, now.active, active_before, SELECT_STAGE - 1, reset=reset)
+
+    @always(clk.posedge)
+    def selection():
+        value_active.next = active_before and control.value_is_next and not reset
 
     @always_comb
-    def selection():
-        value_active.next = selected_active and control.select_value
+    def sum_slot():
         slot_bit.next = 1 << slot[sum_slot_bits:]
 
     @always_comb
@@ -245,7 +251,7 @@ def lane(
         else:
             gated_probability.next = 0
 
-    # Stages 4 and 5.
+    # Stages 5 and 6.
     @always(clk.posedge)
     def sum_slot_of_products():
         used.next = 0
@@ -274,6 +280,7 @@ def lane(
     score = dot_product(clk, control, terms, dot, config)
 
     return (
-        what, addresses, address_of_query, probability_of_choice, slot_when_selected, active_when_selected, selection, probability_operand,
+        what, addresses, address_of_query, probability_of_choice, slot_when_selected, active_when_selected, selection,
+        sum_slot, probability_operand,
         sum_slot_of_products, rows, query_word_selected, multipliers, score,
     )  # fmt: skip

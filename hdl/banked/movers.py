@@ -41,11 +41,12 @@ def mover(clk, reset, turn, sums, moved, config):
     valids, readies = [stream.valid for stream in sums], [stream.ready for stream in sums]
     valid_bits, waiting = Signal(intbv(0)[clusters:]), Signal(intbv(0)[clusters:])
     served = Signal(intbv(0)[address_bits(clusters) :])
-    served_bit = Signal(intbv(1)[clusters:])  # the same, for what the other side waits for
+    served_bit, next_served_bit = (Signal(intbv(1)[clusters:]) for _ in range(2))  # the same
+    in_turn = Signal(intbv(0)[clusters:])  # ... if its word may go now: a register for the other side
     next_served = Signal(intbv(0)[address_bits(clusters) :])
-    moving = Signal(False)
-    word = Signal(modbv(0)[word_bits(config) :])
-    any_waits, transfer, row_ends, in_turn = [Signal(False) for _ in range(4)]
+    moving, next_moving = Signal(False), Signal(False)
+    word, next_word = (Signal(modbv(0)[word_bits(config) :]) for _ in range(2))
+    any_waits, transfer, row_ends = [Signal(False) for _ in range(3)]
 
     fields = [ConcatSignal(s.entry, s.numerators, s.denominator) for s in sums]
     width = len(fields[0])
@@ -76,33 +77,45 @@ def mover(clk, reset, turn, sums, moved, config):
                 next_served.next = (served + clusters - i) & (clusters - 1)
 
     @always_comb
-    def turns():
-        in_turn.next = moving and (word & (banks - 1)) == turn
-
-    @always_comb
     def transfers():
-        transfer.next = in_turn and (valid_bits & served_bit) != 0
-        row_ends.next = in_turn and (valid_bits & served_bit) != 0 and word == last_word
+        transfer.next = (valid_bits & in_turn) != 0
+        row_ends.next = (valid_bits & in_turn) != 0 and word == last_word
 
     @always_comb
     def handshake():
         for i in range(clusters):
-            readies[i].next = in_turn and served_bit[i]
+            readies[i].next = in_turn[i]
+
+    @always_comb
+    def next_cluster():
+        next_moving.next = moving
+        next_served_bit.next = served_bit
+        if row_ends or not moving:
+            next_moving.next = any_waits
+            next_served_bit.next = 1 << next_served
+
+    @always_comb
+    def next_bank():
+        next_word.next = word
+        if transfer:
+            next_word.next = word + 1
 
     @always(clk.posedge)
     def row_in_hand():
+        in_turn.next = 0
         if reset:
             moving.next = False
             served.next = 0
             served_bit.next = 1
             word.next = 0
         else:
-            if transfer:
-                word.next = word + 1
+            word.next = next_word
+            moving.next = next_moving
+            served_bit.next = next_served_bit
+            if next_moving and (next_word & (banks - 1)) == ((turn + 1) & (banks - 1)):
+                in_turn.next = next_served_bit
             if row_ends or not moving:
-                moving.next = any_waits
                 served.next = next_served
-                served_bit.next = 1 << next_served
 
     @always(clk.posedge)
     def control_of_moved():
@@ -117,7 +130,8 @@ def mover(clk, reset, turn, sums, moved, config):
         moved.denominator.next = item[denominator_end:]
 
     return (
-        selection, valid_streams, candidates, round_robin, turns, transfers, handshake, row_in_hand, control_of_moved, moved_word,
+        selection, valid_streams, candidates, round_robin, transfers, handshake, next_cluster, next_bank, row_in_hand,
+        control_of_moved, moved_word,
     )  # fmt: skip
 
 

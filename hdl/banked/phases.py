@@ -78,7 +78,6 @@ def phases(clk, reset, score_phase, word, control, scan, choose, config):
 
     stages = [
         delayed(clk, value_phase, control.value_is_next, SELECT_STAGE - 1),
-        delayed(clk, control.value_is_next, control.select_value, 1),
         delayed(clk, word, control.total_word, at_totals),
         delayed(clk, value_phase, control.total_first, at_totals),
         delayed(clk, last, control.total_last, at_totals),

@@ -128,7 +128,7 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
         scored: `ScoreRecord` to write. (The lanes see to it that there is room.)
         choose: `Burst`: whose turn it is.
         head: `ScoreRecord`, HEAD_CYCLES (2) after a lane's turn; not active if the lane has none.
-        taken: in that cycle: the head goes.
+        taken: in that cycle: the head goes. (The lane's next turn comes later than the cycle after the next one.)
     """
     address_width = clog2(config.lane_keys)
     key_bits, score_bits, lanes = len(head.key), config.score_bits, config.lanes
@@ -142,7 +142,8 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
     )
     top = 1 << (address_width + 1)
     read_lane = Signal(intbv(0)[address_bits(lanes) :])
-    read_active, occupied = Signal(False), Signal(False)
+    read_active, occupied, goes = Signal(False), Signal(False), Signal(False)
+    lane_that_goes = Signal(intbv(0)[address_bits(lanes) :])
     write_address, read_address = (Signal(intbv(0)[address_bits(lanes) + address_width :]) for _ in range(2))
     written, word = (Signal(intbv(0)[width:]) for _ in range(2))
     score_part = word(score_bits, 0)
@@ -177,9 +178,14 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
             head.active.next = read_active and occupied
 
     @always_comb
-    def increments():
+    def increment():
         next_write_pointer.next = (write_pointer + 1) % top
+
+    @always(clk.posedge)
+    def departure():
         next_read_pointer.next = (head_pointer + 1) % top
+        lane_that_goes.next = head.lane
+        goes.next = taken and not reset
 
     @always(clk.posedge)
     def pointers():
@@ -190,8 +196,8 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
         else:
             if scored.active:
                 write_pointers[scored.lane].next = next_write_pointer
-            if taken:
-                read_pointers[head.lane].next = next_read_pointer
+            if goes:
+                read_pointers[lane_that_goes].next = next_read_pointer
 
     @always_comb
     def head_word():
@@ -199,7 +205,7 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
         head.key.next = word[slot_bit:score_bits]
 
     score = number_of(score_part, head.score)
-    return write_word, turn, memory, read_of_turn, increments, pointers, head_word, score
+    return write_word, turn, memory, read_of_turn, increment, departure, pointers, head_word, score
 
 
 @module
@@ -209,11 +215,11 @@ def choice_of_scores(
 ):  # fmt: skip
     """Each lane's oldest score, if its query's turn has come and its maximum is final, becomes a probability.
 
-    clock:      _/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_
+    clock:      _/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_/-\\_
     head:       <j  >                       HEAD_CYCLES (2) after lane j's turn
     chosen:          <j  >                  CHOSEN_CYCLES (3)
     power:                     <j  >        POWER_CYCLES (5)
-    lane_power:                     <j  >   LANE_POWER_CYCLES (6)
+    lane_power:                          <j  >   LANE_POWER_CYCLES (7)
 
     Args:
         choose: `Burst`.
@@ -274,35 +280,35 @@ def denominators(clk, reset, powered, power, drain_sum, denominator, drained, co
 
     Args:
         powered, power: a probability, and its query.
-        drain_sum, denominator: a query's sum, read in a cycle without a probability; 0 if it has none.
+        drain_sum, denominator: a query's sum, a cycle later; 0 if it has none.
         drained: the query is through.
     """
     index_bits = clog2(SUM_SLOTS)
     started, drained_bit, powered_bit = (Signal(intbv(0)[SUM_SLOTS:]) for _ in range(3))
-    stored, updated = Bits(config.denominator_bits).signal(), Bits(config.denominator_bits).signal()
-    address, powered_sum = (Signal(intbv(0)[index_bits:]) for _ in range(2))
+    stored, to_drain, so_far, updated = (Bits(config.denominator_bits).signal() for _ in range(4))
+    powered_sum = Signal(intbv(0)[index_bits:])
 
     @always_comb
     def sum_of_slot():
         powered_sum.next = powered.slot[index_bits:]
 
     @always_comb
-    def address_of_sum():
-        if powered.active:
-            address.next = powered_sum
-        else:
-            address.next = drain_sum
-
-    @always_comb
     def sum_so_far():
-        if started[address]:
-            denominator.next = stored
+        if started[powered_sum]:
+            so_far.next = stored
         else:
-            denominator.next = 0
+            so_far.next = 0
 
     @always_comb
     def update():
-        updated.next = denominator + power
+        updated.next = so_far + power
+
+    @always(clk.posedge)
+    def drain():
+        if started[drain_sum]:
+            denominator.next = to_drain
+        else:
+            denominator.next = 0
 
     drained_sum_bit = bit_of(drained, drain_sum, drained_bit)
     powered_sum_bit = bit_of(powered.active, powered_sum, powered_bit)
@@ -314,9 +320,12 @@ def denominators(clk, reset, powered, power, drain_sum, denominator, drained, co
         else:
             started.next = (started & ~drained_bit) | powered_bit
 
-    memory = distributed_ram(clk, powered.active, powered_sum, updated, address, stored, depth=SUM_SLOTS)
+    memories = [
+        distributed_ram(clk, powered.active, powered_sum, updated, powered_sum, stored, depth=SUM_SLOTS),
+        distributed_ram(clk, powered.active, powered_sum, updated, drain_sum, to_drain, depth=SUM_SLOTS),
+    ]
     return (
-        sum_of_slot, address_of_sum, sum_so_far, update, drained_sum_bit, powered_sum_bit, queries_with_sums, memory,
+        sum_of_slot, sum_so_far, update, drain, drained_sum_bit, powered_sum_bit, queries_with_sums, memories,
     )  # fmt: skip
 
 

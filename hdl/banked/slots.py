@@ -11,6 +11,7 @@ from golden.config import clog2
 from hdl.banked.interfaces import SUM_SLOTS, slot_bits
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
+from hdl.occupancy import any_left
 from hdl.stream import Signed
 
 
@@ -96,8 +97,8 @@ def slots(
     ring_size = config.slots
     assert ring_size >= SUM_SLOTS
 
-    open_pointer, load_pointer, ready_pointer, pack_pointer, oldest_pointer, drain_pointer = (
-        Signal(modbv(0)[pointer_bits + 1 :]) for _ in range(6)
+    open_pointer, load_pointer, pack_pointer, oldest_pointer, drain_pointer = (
+        Signal(modbv(0)[pointer_bits + 1 :]) for _ in range(5)
     )
     first_window = (1 << SUM_SLOTS) - 1
     window, released_bit, drained_bit = (Signal(intbv(value)[ring_size:]) for value in (first_window, 0, 0))
@@ -120,7 +121,6 @@ def slots(
         if reset:
             open_pointer.next = 0
             load_pointer.next = 0
-            ready_pointer.next = 0
             pack_pointer.next = 0
             oldest_pointer.next = 0
             drain_pointer.next = 0
@@ -131,8 +131,6 @@ def slots(
                 open_pointer.next = open_pointer + 1
             if row_done:
                 load_pointer.next = load_pointer + 1
-            if loaded:
-                ready_pointer.next = ready_pointer + 1
             if packed:
                 pack_pointer.next = pack_pointer + 1
             if release.active:
@@ -158,9 +156,6 @@ def slots(
         opening_entry.next = open_pointer
         draining_entry.next = drain_pointer
         drain_sum.next = drain_pointer[sum_bits:]
-        drainable.next = released_sums != 0
-        loadable.next = open_pointer != load_pointer
-        packable.next = ready_pointer != pack_pointer
 
     @always_comb
     def changes_of_window():
@@ -193,6 +188,12 @@ def slots(
         release.active.next = done_bits[oldest] and released_sums != SUM_SLOTS
         release.slot.next = oldest
 
+    # Registers, as much waits for them.
+    waiting = [
+        any_left(clk, reset, open_, row_done, loadable, ring_size),
+        any_left(clk, reset, loaded, packed, packable, ring_size),
+        any_left(clk, reset, release.active, drained, drainable, SUM_SLOTS),
+    ]
     entry_of_slot = distributed_ram(
         clk, open_, opening_entry, queries.entry, draining_entry, drain_entry, depth=2 * entries
     )  # fmt: skip
@@ -204,5 +205,6 @@ def slots(
         for number in range(ring_size)
     ]  # fmt: skip
     return (
-        header, pointers, slot_numbers, changes_of_window, window_of_sums, set_of_slot, flags, entry_of_slot, counters,
+        header, pointers, slot_numbers, changes_of_window, window_of_sums, set_of_slot, flags, waiting,
+        entry_of_slot, counters,
     )  # fmt: skip

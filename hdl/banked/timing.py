@@ -2,16 +2,17 @@
 
 Stages count cycles from that in which a word's address goes to the key memories (stage 0):
 
-    0  address of the key memories           now_slot, now_key
-    2  words of the key memories
-    3  word of K or V, chosen for each cluster; Q word or probability is selected
-    4  operands, the multipliers' registers
-    5  products
-    5 + log2(N)  products of a value phase added up over all lanes, and over those of the first query
-    6 + log2(N)  ... apart for the two queries with sums (`lanes_total_stage`)
-    8 + log2(N)  new sums of the first query; S cycles later, of the second one
-    5 + log2(M)  a score's M products added up (`total_stage`)
-    6 + log2(M)  the score so far
+    0  address for the key memories          now_slot, now_key
+    1  address of the key memories, chosen for each of their ports
+    3  words of the key memories
+    4  word of K or V, chosen for each cluster; Q word or probability is selected
+    5  operands, the multipliers' registers
+    6  products
+    6 + log2(N)  products of a value phase added up over all lanes, and over those of the first query
+    7 + log2(N)  ... apart for the two queries with sums (`lanes_total_stage`)
+    9 + log2(N)  new sums of the first query; S cycles later, of the second one
+    6 + log2(M)  a score's M products added up (`total_stage`)
+    7 + log2(M)  the score so far
 
 Positions are cycles of a period, 0 ... 2S - 1, and count from the cluster's first cycle of a score phase. A lone key of the last lane, S = 8, N = 4, M = 8:
 
@@ -31,8 +32,9 @@ from hdl.scaler import SCALER_CYCLES
 WORD_CYCLES = 2
 """From an address to the words of all key memories: block RAM and its register."""
 
-KEY_CYCLES = WORD_CYCLES + 1
-"""From an address at a `KeyPort` to its data, which goes into a multiplier's register: memories and multipliers are far apart."""
+KEY_CYCLES = 1 + WORD_CYCLES + 1
+"""From an address at a `KeyPort` to its data, which goes into a multiplier's register: memories and lanes are far apart, there
+and back."""
 
 SELECT_STAGE = KEY_CYCLES
 OPERAND_STAGE = KEY_CYCLES + 1
@@ -55,7 +57,7 @@ CHOSEN_CYCLES = HEAD_CYCLES + 1
 POWER_CYCLES = CHOSEN_CYCLES + PROBABILITY_CYCLES
 """... to its probability."""
 
-LANE_POWER_CYCLES = POWER_CYCLES + 1
+LANE_POWER_CYCLES = POWER_CYCLES + 2
 """... to the probability at the lane, which needs the one before for so long."""
 
 
@@ -92,8 +94,15 @@ def scan_position(config: Config) -> int:
 def scan_is_late(config: Config) -> bool:
     """The scan of a score phase goes on after the end of the next one, so that the lanes keep their records a phase longer."""
     last_scan = _first_scan(config) + config.lanes - 1
-    assert last_scan < 4 * config.slot_cycles, "more stages than cycles for which the lanes keep their records"
     return last_scan >= 3 * config.slot_cycles
+
+
+def late_scan_cycles(config: Config) -> int:
+    """... and for so many cycles beyond that (0 or 1)."""
+    last_scan = _first_scan(config) + config.lanes - 1
+    cycles = max(0, last_scan + 1 - 4 * config.slot_cycles)
+    assert cycles <= 1, "more stages than cycles for which the lanes keep their records"
+    return cycles
 
 
 def choose_position(config: Config) -> int:
