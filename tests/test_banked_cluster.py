@@ -367,7 +367,7 @@ def test_lanes_never_wait_within_long_queries(config):
     assert cycles <= 2 * config.slot_cycles * (counts.sum(axis=0).max() + counts[-1].max()) + 64
 
 
-@pytest.mark.parametrize("most, queries, efficiency", [(1, 40, 0.48), (5, 32, 0.87), (12, 10, 0.95)])
+@pytest.mark.parametrize("most, queries, efficiency", [(1, 40, 0.48), (5, 32, 0.86), (12, 10, 0.95)])
 def test_short_queries_take_hardly_longer_than_ideal_queues(most, queries, efficiency):
     """Loading, and the way from the last score to the first value, take some 60 cycles a query, whatever its keys: that shows
     where a query has one key a lane, as many queries as slots are in flight, and one leaves every other period."""

@@ -513,3 +513,68 @@ def test_a_block_that_the_floorplan_does_not_know_is_refused(tmp_path):
 @needs_yosys
 def test_other_designs_are_left_to_the_placer(tmp_path):
     assert set(floorplan(tmp_path, BLOCKS["small"][1:]).values()) == {None}
+
+
+# Mapping for ECP5 -----------------------------------------------------------------------------------------------------
+
+ADDERS = """
+module design_(input [{n}-1:0] a, b, input signed [{n}-1:0] c, d, input subtract,
+               output [{n}:0] sum, wide, output [{n}-1:0] difference, chosen, next, output [5:0] compared);
+    assign sum = a + b;
+    assign wide = c - d;
+    assign difference = a - b;
+    assign chosen = subtract ? c - d : c + d;
+    assign next = a + 1;
+    assign compared = {{a < b, a <= b, a >= b, c < d, c <= d, c > d}};
+endmodule
+"""
+
+FEW_WORDS = """
+module design_(input clk, write, input [{n}-1:0] written, read, input [5:0] data, output [5:0] word);
+    (* ram_style = "distributed", no_rw_check *) reg [5:0] memory [0:(1 << {n}) - 1];
+    always @(posedge clk) if (write) memory[written] <= data;
+    assign word = memory[read];
+endmodule
+"""
+
+
+def cells_for_ecp5(folder, source):
+    """The cells of the netlist that ``flows/synth.tcl`` makes of the module ``design_``."""
+    (folder / "design.v").write_text(source)
+    set_up_synthesis(folder, ["design.v"], "design_")
+    synth.run(folder, synth.TARGETS["ecp5"].steps[:1], minutes=5, title="design")
+    return json.loads((folder / f"{synth.NAME}.json").read_text())["modules"]["design_"]["cells"].values()
+
+
+@needs_yosys
+@pytest.mark.parametrize("bits", [5, 6, 9])
+def test_carry_chains_add_and_compare_whatever_comes_before_them(tmp_path, bits):
+    """Proved for all operands. The carry input of a chain's first cell isn't connected, so the prover may choose it."""
+    chains = [cell for cell in cells_for_ecp5(tmp_path, ADDERS.format(n=bits)) if cell["type"] == "CCU2C"]
+    assert len(chains) >= 5 * (bits + 1) // 2
+    firsts = [cell for cell in chains if cell["connections"]["CIN"] == ["x"]]
+    lasts = [cell for cell in chains if cell["connections"]["COUT"] == ["x"]]
+    assert len(firsts) == len(lasts) >= 5
+    netlist = (tmp_path / f"{synth.NAME}.json").read_text()
+    (tmp_path / "netlist.json").write_text(re.sub(r'"COUT": \[ "x" \]', '"COUT": [ ]', netlist))
+    (tmp_path / "prove.ys").write_text(
+        "read_verilog design.v\nprep -top design_\ndesign -stash gold\n"
+        "read_json netlist.json\nread_verilog +/ecp5/cells_sim.v\nprep -flatten -top design_\ndesign -stash gate\n"
+        "design -copy-from gold -as gold design_\ndesign -copy-from gate -as gate design_\n"
+        "miter -equiv -flatten gold gate miter\nhierarchy -top miter\nsat -verify -prove trigger 0 miter\n"
+    )
+    proof = subprocess.run(["yosys", "-q", "prove.ys"], cwd=tmp_path, capture_output=True, text=True)
+    assert proof.returncode == 0, proof.stdout + proof.stderr
+
+
+@needs_yosys
+@pytest.mark.parametrize("address_bits", [1, 2, 3, 4])
+def test_each_word_of_a_small_memory_has_a_place_of_its_own_and_no_address_is_constant(tmp_path, address_bits):
+    cells = cells_for_ecp5(tmp_path, FEW_WORDS.format(n=address_bits))
+    memories = [cell["connections"] for cell in cells if cell["type"] == "TRELLIS_DPR16X4"]
+    assert len(memories) == 2
+    for ports in memories:
+        pairs = list(zip(ports["WAD"], ports["RAD"], strict=True))
+        assert not [bit for pair in pairs for bit in pair if isinstance(bit, str)]
+        # Bit for bit the same of both addresses, and all bits of them.
+        assert len(set(pairs)) == len(set(ports["WAD"])) == len(set(ports["RAD"])) == address_bits
