@@ -125,7 +125,7 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
     kept = _part(bits, "bits", "last")
 
     # Intake: room for chunks in the delay memory, and for queries in every stream above.
-    taken, taken_last, read, leaves = [Signal(False) for _ in range(4)]
+    taken, taken_last, read, leaves, is_room = [Signal(False) for _ in range(5)]
     free_chunks = Signal(intbv(depth, min=0, max=depth + 1))
     queries = Signal(intbv(0, min=0, max=QUERIES + 1))
 
@@ -145,6 +145,7 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
         if reset:
             free_chunks.next = depth
             queries.next = 0
+            is_room.next = False
             chunks.ready.next = False
         else:
             if taken and not read:
@@ -155,8 +156,9 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
                 queries.next = queries + 1
             elif leaves and not taken_last:
                 queries.next = queries - 1
-            # Two less than there is: the transfers of this cycle and the one before aren't counted yet.
-            chunks.ready.next = free_chunks > 2 and queries < QUERIES - 2
+            # Three less than there is: transfers of this cycle and the two before aren't counted yet.
+            is_room.next = free_chunks > 3 and queries < QUERIES - 3
+            chunks.ready.next = is_room  # far from here
 
     @always(clk.posedge)
     def chunk_numbers():

@@ -118,7 +118,9 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
     level_word = ConcatSignal(taken.exponent, taken.levels)
     write_word = Signal(intbv(0)[len(level_word) :])
 
-    intake = [register(clk, getattr(levels, name), getattr(taken, name)) for name in levels.fields]
+    intake = [
+        register(clk, getattr(levels, name), getattr(taken, name)) for name in levels.fields if name != "predict_dims"
+    ]
 
     @always(clk.posedge)
     def take():

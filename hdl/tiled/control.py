@@ -11,7 +11,7 @@ from hdl.delay import delayed
 from hdl.fifo import pack, unpack
 from hdl.hierarchy import module
 from hdl.tiled.interfaces import QUERY_WORD_BYTES, RING_BITS
-from hdl.tiled.pipeline import count_burst, delay_number
+from hdl.tiled.pipeline import burst_for_all_rows, count_burst, delay_number
 from hdl.tiled.timing import CHOSEN, COLUMNS, EXPONENT_CYCLES, OPERANDS, PRODUCT, SCALER_CYCLES, WORD_REGISTER, Timing
 from hdl.tiled.work import address_bits
 
@@ -43,7 +43,7 @@ class Issue:
 
 @module
 def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advance, issue, config):
-    """Blocks and tiles. An empty tile, or the end of one, costs three cycles; a new block two more.
+    """Blocks and tiles. An empty tile, or the end of one, costs five cycles; a new block two more.
 
     A block is taken from `blocks` once the block two before it is drained. Its message to `drains` follows the last sum of
     its last round; `block_done` follows its last query read.
@@ -56,7 +56,7 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
     rows = config.rows
 
     all_shown, all_ended = Signal(False), Signal(False)
-    advanced = Signal(False)  # the marks go in this cycle
+    advanced = Signal(intbv(0)[2:])  # the marks went in one of the two cycles before
     occupied = Signal(False)  # a block is in `block`
     block = blocks.like()
     block_word = Signal(intbv(0)[len(pack(blocks)) :])
@@ -70,7 +70,7 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
     in_flight = Signal(modbv(0)[IN_FLIGHT_BITS:])  # rounds
     before_drain = Signal(modbv(0)[IN_FLIGHT_BITS:])  # rounds that the waiting block still needs
 
-    @always_comb
+    @always(clk.posedge)
     def heads_of_queues():
         shown = True
         marks = True
@@ -89,8 +89,8 @@ def block_sequence(clk, reset, work, blocks, drains, drained, block_done, advanc
     # A round's items stay at the heads for four cycles after it has begun; nothing begins so soon.
     @always(clk.posedge)
     def what_can_begin():
-        advanced.next = advance
-        if reset or advance or advanced or not occupied:
+        advanced.next = ((advanced << 1) | advance) & 3
+        if reset or advance or advanced != 0 or not occupied:
             issue.ready.next = False
             advance.next = False
             block_end.next = False
@@ -224,7 +224,7 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
     value_bit = dimension_bits + clog2(config.max_tiles)  # of the address
     last_score, last_value = d - 1, period - 1
     take_at, swap_at, scale_at = COLUMNS - 2, d + COLUMNS - 2, timing.scale - 2
-    exponent_at = (timing.exponents - 2) % period
+    exponent_at = (timing.exponents - 3) % period
 
     count = Signal(modbv(0)[dimension_bits + 1 :])
     busy = Signal(False)
@@ -335,11 +335,11 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
 
     bursts = [
         count_burst(clk, reset, control.scale, control.chosen),
-        delayed(clk, control.scale, scored_start, SCALER_CYCLES, reset),
-        count_burst(clk, reset, scored_start, control.scored),
-        count_burst(clk, reset, exponent_start, control.exponent),
+        delayed(clk, control.scale, scored_start, SCALER_CYCLES - 1, reset),
+        burst_for_all_rows(clk, reset, scored_start, control.scored),
+        burst_for_all_rows(clk, reset, exponent_start, control.exponent),
         delayed(clk, exponent_start, pushed_start, EXPONENT_CYCLES, reset),
-        count_burst(clk, reset, pushed_start, control.pushed),
+        burst_for_all_rows(clk, reset, pushed_start, control.pushed),
     ]
 
     return (

@@ -1,9 +1,10 @@
 """Small parts of the tiled array's pipelines: delays, bursts, operands out of a word."""
 
-from myhdl import always, block
+from myhdl import always, always_comb, block
 
 from golden.config import OPERAND_BITS
-from hdl.delay import register
+from hdl.delay import cleared_register, register
+from hdl.tiled.interfaces import Burst
 from hdl.wires import number_of
 
 
@@ -21,10 +22,6 @@ def count_burst(clk, reset, start, burst):
 
     @always(clk.posedge)
     def count():
-        burst.first.next = start and not reset
-        burst.last.next = not reset and (
-            (start and last_index == 0) or (burst.active and not burst.last and burst.index + 1 == last_index)
-        )
         if reset:
             burst.active.next = False
             burst.index.next = 0
@@ -36,7 +33,23 @@ def count_burst(clk, reset, start, burst):
         elif burst.active:
             burst.index.next = burst.index + 1
 
-    return count
+    @always_comb
+    def ends():
+        burst.first.next = burst.active and burst.index == 0
+        burst.last.next = burst.active and burst.index == last_index
+
+    return count, ends
+
+
+@block
+def burst_for_all_rows(clk, reset, start, burst):
+    """A burst begins in the second cycle after `start`: the registers that all rows read may lie in the middle of them."""
+    counted = Burst(burst.length)
+    return (
+        count_burst(clk, reset, start, counted),
+        [cleared_register(clk, reset, getattr(counted, name), getattr(burst, name)) for name in ("active", "first", "last")],
+        register(clk, counted.index, burst.index),
+    )
 
 
 @block
