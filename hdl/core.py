@@ -9,6 +9,7 @@ from hdl.banked.query_ring import QueryRingWrites
 from hdl.comparator import bits_stream, chunks_stream, comparator, results_stream
 from hdl.counters import Events
 from hdl.delay import register_copy
+from hdl.fifo import register_slice
 from hdl.group_starts import GroupStarts
 from hdl.hierarchy import module
 from hdl.loader import loader
@@ -60,6 +61,7 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
     descriptor, rows, levels, head = (
         descriptor_stream(config), rows_stream(config), levels_stream(config), head_stream(config),
     )  # fmt: skip
+    levels_here = levels.like()
     chunks = [chunks_stream(config) for _ in softmax_lanes]
     bits = [bits_stream(config) for _ in softmax_lanes]
     results = [results_stream(config) for _ in softmax_lanes]
@@ -90,7 +92,8 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
         head_done_key_set, poison_valid, poison_tag, status, config,
     )  # fmt: skip
     quantize = quantizer(clk, quantize_reset, rows, levels, config)
-    predict = predictor(clk, predict_reset, head, levels, chunks, starts, config)
+    on_the_way = register_slice(clk, predict_reset, levels, levels_here)
+    predict = predictor(clk, predict_reset, head, levels_here, chunks, starts, config)
     compare = [
         comparator(clk, compare_reset, chunks[lane], bits[lane], results[lane], kept_counts[lane], config)
         for lane in softmax_lanes
@@ -103,7 +106,7 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
         clk, output_reset, rows_out, m_axis, poison_valid, poison_tag, head_done, head_done_key_set, stall_out, config
     )  # fmt: skip
     count = event_counts(clk, status, s_axis, round_tick, activity, kept_counts, head_done, stall_out, events, config)
-    return control, load, quantize, predict, compare, attend, put_out, cycles_of_reset, any_reset, copies, count
+    return control, load, quantize, on_the_way, predict, compare, attend, put_out, cycles_of_reset, any_reset, copies, count
 
 
 @module

@@ -9,7 +9,7 @@ from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.stream import Bits, Flag, Stream
 
-HOLD_SLACK = 8  # beats beyond a row that the hold-back memory takes, so that finding an exponent never stalls it
+HOLD_SLACK = 11  # beats beyond a row that the hold-back memory takes, so that finding an exponent never stalls it
 
 REACH_PART = 4  # elements of a beat whose reaches are put together before a register: one look-up table a bit
 
@@ -145,6 +145,8 @@ def quantizer(clk, reset, rows, levels, config):
     bits = config.prediction_bits
     depth = 1 << clog2(config.row_beats + HOLD_SLACK)
     coming = rows.like()  # a beat, while `used` is found
+    free = Signal(intbv(depth, min=0, max=depth + 1))  # places in the memory, for beats that are taken
+    taken, left, always_on = Signal(False), Signal(False), Signal(True)
     operand_slices = [coming.data(OPERAND_BITS * (i + 1), OPERAND_BITS * i) for i in range(width)]
 
     # Operands beyond predict_dims count as 0.
@@ -163,13 +165,13 @@ def quantizer(clk, reset, rows, levels, config):
         else:
             dims_in_beat.next = 0
 
+    # Nothing waits from here to the memory: a beat is taken only if there is room for it in the end.
     @always(clk.posedge)
     def take_beat():
-        if rows.ready:
-            coming.data.next = rows.data
-            used.next = lowest[dims_in_beat]
+        coming.data.next = rows.data
+        used.next = lowest[dims_in_beat]
 
-    coming_places = places_register(clk, rows.ready, rows, coming)
+    coming_places = places_register(clk, always_on, rows, coming)
 
     # Sign and magnitude, and what a beat asks of its row's exponent.
     operands = [Signal(intbv(0)[OPERAND_BITS:]) for _ in range(width)]
@@ -188,8 +190,24 @@ def quantizer(clk, reset, rows, levels, config):
     ]
 
     @always_comb
+    def transfers():
+        taken.next = rows.valid and rows.ready
+        left.next = held.valid and held.ready
+
+    @always(clk.posedge)
     def accept():
-        rows.ready.next = split.ready or not split.valid
+        if __debug__:
+            assert split.ready or not split.valid, "a beat was taken for which the memory has no room"
+        if reset:
+            free.next = depth
+            rows.ready.next = False
+        else:
+            if taken and not left:
+                free.next = free - 1
+            elif left and not taken:
+                free.next = free + 1
+            # One less than there is: this cycle's transfer isn't counted yet.
+            rows.ready.next = free > 1
 
     @always(clk.posedge)
     def split_control():
@@ -197,10 +215,10 @@ def quantizer(clk, reset, rows, levels, config):
             coming.valid.next = False
             split.valid.next = False
             beat.next = 0
-        elif rows.ready:
-            coming.valid.next = rows.valid
+        else:
+            coming.valid.next = taken
             split.valid.next = coming.valid
-            if rows.valid and not rows.marker:
+            if taken and not rows.marker:
                 if rows.last:
                     beat.next = 0
                 else:
@@ -208,15 +226,14 @@ def quantizer(clk, reset, rows, levels, config):
 
     @always(clk.posedge)
     def split_beats():
-        if rows.ready:
-            split.negatives.next = negative_word
-            split.magnitudes.next = magnitude_word
+        split.negatives.next = negative_word
+        split.magnitudes.next = magnitude_word
 
     reach_of_beat = [
-        _either_held(clk, rows.ready, reaches[p * REACH_PART : (p + 1) * REACH_PART], part_reaches[p]) for p in range(parts)
+        _either_held(clk, always_on, reaches[p * REACH_PART : (p + 1) * REACH_PART], part_reaches[p]) for p in range(parts)
     ]
 
-    split_places = places_register(clk, rows.ready, coming, split)
+    split_places = places_register(clk, always_on, coming, split)
     hold = fifo(clk, reset, split, held, depth=depth)
 
     # The exponent of a row.
@@ -230,7 +247,7 @@ def quantizer(clk, reset, rows, levels, config):
         found.valid.next = False
         if reset:
             row_continues.next = False
-        elif split.valid and split.ready and not split.marker:
+        elif split.valid and not split.marker:
             found.valid.next = split.last
             row_continues.next = not split.last
             together = intbv(0)[OPERAND_BITS - 1 :]
@@ -298,7 +315,7 @@ def quantizer(clk, reset, rows, levels, config):
     level_places = places_register(clk, advance, scaled, levels)
 
     return (
-        limit, take_beat, coming_places, splitters, accept, split_control, split_beats, reach_of_beat, split_places, hold, reach_of_row,
+        limit, take_beat, coming_places, splitters, transfers, accept, split_control, split_beats, reach_of_beat, split_places, hold, reach_of_row,
         exponent_of_row, exponent_queue, levelers, release, take, level_control, level_exponents, level_beats,
         scaled_places, level_places,
     )  # fmt: skip

@@ -30,7 +30,7 @@ def drain(clk, reset, filled, new_sums, reserve, start, entry, denominator, has_
     row_sums = totals.like()
     row, row_out = (Stream(entry=Bits(entry_bits(config)), denominator=Bits(config.denominator_bits)) for _ in range(2))
     word = Signal(intbv(0)[word_bits(config) :])
-    valid, sent, row_sent = Signal(False), Signal(False), Signal(False)
+    sent, row_sent = Signal(False), Signal(False)
 
     totals.valid = filled
     for name, sum_ in zip(names, new_sums):
@@ -48,6 +48,7 @@ def drain(clk, reset, filled, new_sums, reserve, start, entry, denominator, has_
     def no_row_without_room():
         if __debug__:
             assert not (totals.valid and not totals.ready), "the row buffer has no room for a row that comes"
+            assert row_out.valid or not row_sums.valid, "a row's first word comes before its entry"
 
     room = room_left(clk, reset, reserve, row_sent, has_room, BUFFERED_ROWS)
 
@@ -57,17 +58,17 @@ def drain(clk, reset, filled, new_sums, reserve, start, entry, denominator, has_
     raws = [bits_of(number, bits) for number, bits in zip(numerators, raw)]
     packed = side_by_side(raw)
 
+    # `row_out` is there before the row's first word.
     @always_comb
     def handshake():
-        valid.next = row_sums.valid and row_out.valid
-        sent.next = row_sums.valid and row_out.valid and sums.ready
-        row_sent.next = row_sums.valid and row_out.valid and sums.ready and word == last_word
+        sent.next = row_sums.valid and sums.ready
+        row_sent.next = row_sums.valid and sums.ready and word == last_word
 
     @always_comb
     def outputs():
-        row_sums.ready.next = sent
+        row_sums.ready.next = sums.ready
         row_out.ready.next = row_sent
-        sums.valid.next = valid
+        sums.valid.next = row_sums.valid
         sums.entry.next = row_out.entry
         sums.word.next = word
         sums.numerators.next = packed

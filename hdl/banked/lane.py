@@ -6,7 +6,7 @@ from golden.config import MULTIPLIER_BITS, OPERAND_BITS, clog2
 from hdl.adder_tree import adder_tree, tree_bits
 from hdl.banked.index_queue import index_queue
 from hdl.banked.interfaces import SUM_SLOTS, Record, ScoredKey, product_bits, slot_bits, word_bits
-from hdl.banked.query_rows import query_memory
+from hdl.banked.query_rows import query_ram_with_register
 from hdl.banked.timing import SELECT_STAGE, late_scan_cycles, scan_is_late
 from hdl.cleared import cleared_unless
 from hdl.delay import delayed
@@ -205,7 +205,7 @@ def lane(
     now = Record(config)
     slot = Signal(intbv(0)[slot_bits(config) :])
     active_before, value_active = Signal(False), Signal(False)
-    coming_address, row_address = (Signal(intbv(0)[slot_bits(config) + word_bits(config) :]) for _ in range(2))
+    row_address = Signal(intbv(0)[slot_bits(config) + word_bits(config) :])
     read_word, query_word = (Signal(intbv(0)[width * OPERAND_BITS :]) for _ in range(2))
     probability = Signal(intbv(0)[config.probability_bits :])
     terms = [Signed(2 * OPERAND_BITS).signal() for _ in range(width)]
@@ -222,11 +222,10 @@ def lane(
         keys.active.next = now.active
         active.next = now.active
 
-    # The query memory is two cycles faster than those of the keys.
+    # The query memory is a cycle faster than those of the keys.
     @always(clk.posedge)
     def address_of_query():
-        coming_address.next = concat(now.slot, control.word)
-        row_address.next = coming_address
+        row_address.next = concat(now.slot, control.word)
 
     @always(clk.posedge)
     def probability_of_choice():
@@ -259,7 +258,7 @@ def lane(
             used.next = slot_bit
         uses.next = used
 
-    rows = query_memory(clk, row.enable, row.address, row.data, row_address, read_word, depth=depth)
+    rows = query_ram_with_register(clk, row.enable, row.address, row.data, row_address, read_word, depth=depth)
 
     query_word_selected = cleared_unless(clk, control.value_is_next, read_word, query_word)
 

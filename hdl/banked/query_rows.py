@@ -100,9 +100,11 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
 
 
 @module
-def query_memory(clk, write_enable, write_address, write_data, read_address, read_data, depth):
-    """Block RAM, however small: the word at `read_address` is in `read_data` a cycle later; nothing is read while it is written."""
+def query_ram_with_register(clk, write_enable, write_address, write_data, read_address, read_data, depth):
+    """Block RAM, however small: the word at `read_address` is in `read_data` two cycles later; nothing is read while it is
+    written."""
     memory = [Signal(intbv(0)[len(write_data) :]) for _ in range(depth)]
+    latch = Signal(intbv(0)[len(write_data) :])
 
     @always(clk.posedge)
     def write():
@@ -111,10 +113,11 @@ def query_memory(clk, write_enable, write_address, write_data, read_address, rea
 
     @always(clk.posedge)
     def read():
-        read_data.next = memory[read_address]
+        latch.next = memory[read_address]
+        read_data.next = latch
 
     return write, read
 
 
 # In look-up tables, the memory of a lane of `small` would cost some 130 of them.
-query_memory.array_attributes["memory"] = 'no_rw_check, ram_style = "block"'
+query_ram_with_register.array_attributes["memory"] = 'no_rw_check, ram_style = "block"'

@@ -58,9 +58,16 @@ def raw_ring(clk, reset, writes, completed, status, numerators, config):
     address = ConcatSignal(numerators.group, numerators.word)
     word_bits = config.lane_width * config.numerator_bits
     words = [Signal(intbv(0)[word_bits:]) for _ in writes]
+    # Movers and banks are far apart: written a cycle later, and well before anybody has seen the row's flag.
+    written = [RingWrite(config) for _ in writes]
+    on_the_way = [
+        register(clk, getattr(source, name), getattr(target, name))
+        for source, target in zip(writes, written, strict=True)
+        for name in ("enable", "address", "data")
+    ]
     banks = [
         ram_with_register(clk, write.enable, write.address, write.data, address, word, depth=bank_depth)
-        for write, word in zip(writes, words, strict=True)
+        for write, word in zip(written, words, strict=True)
     ]
     side_by_side = ConcatSignal(*reversed(words)) if len(words) > 1 else words[0]
     # The third cycle of a read.
@@ -90,4 +97,4 @@ def raw_ring(clk, reset, writes, completed, status, numerators, config):
             complete.next = (complete | set_flag) & ~clear_flag
         status.complete.next = complete[status.entry]
 
-    return banks, read, denominators, changes, complete_rows
+    return on_the_way, banks, read, denominators, changes, complete_rows
