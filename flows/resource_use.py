@@ -80,6 +80,11 @@ On ECP5, the registers around multipliers and behind most block RAMs are those i
 simulates the netlist of `tiny` for iCE40, cell by cell, against the golden model. Yosys before August 2026 maps an order of
 few signed bits against a negative constant wrongly (YosysHQ/yosys#6085); the sources have none, and a test sees to it.
 
+Adders and small memories have a mapping of their own for ECP5 (`flows/ecp5_map.v`; proved for all operands in
+`tests/test_synth.py`). With Yosys' mapping, nextpnr 0.11 drives the constants at carry inputs and at unused addresses of
+distributed RAM from one LUT through the whole part (8,157 inputs of `small`), and puts up to two more carry cells around
+each adder: `small` took 70,486 sites for LUTs (commit bd5c420), and takes 65,717 (ea28d81, with a few registers more). So in rows of older commits there are more "LUT sites once packed" than LUTs.
+
 `small` and `small_tiled` take nearly all multipliers of the LFE5U-85F: these and the block RAMs have places of their own
 (`flows/floorplan.tcl`), and nextpnr's static placer and router2 do the rest. `small_tiled` has span 2: with span 4, each
 of the 512 wires of column operands ends at 32 multiplexers instead of 16. In router2's 11th iteration 1,570 wires were used twice

@@ -70,7 +70,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     Each row works by a copy of the control of its own, a cycle behind it, and so do the column memories.
 
     Args:
-        columns: `ColumnWrites`. queries: `QueryWrites`; written a cycle later.
+        columns: `ColumnWrites`, queries: `QueryWrites`; both written a cycle later.
         work: list of `rows` work item streams. blocks, drains: streams, one message a block.
         sums: `SumsRead`, answered SUMS_CYCLES after the grant.
         drained: pulse: the normalizer has read all sums of the oldest block that is not drained yet.
