@@ -92,8 +92,9 @@ with span 2 (none in the 61st), and 8,926 with span 4, no longer fewer than befo
 
 The clock of `small_tiled` is router2's: before routing, nextpnr estimates 93 MHz. A net that leads to four inputs or more
 grows from what of it lies near the next input, however long the way there was, so that some inputs get 13 ns of wire:
-69.9 MHz in the row below, 85.8 MHz with fewer registers before (commit cd4294c). Since then it is routed with `--tmg-ripup`
-for 85 MHz (`sanger.core`): of one placement, a native build of nextpnr 0.11.1 made 74.5 MHz without and 88.5 MHz with it.
+69.9 MHz in the row below, 85.8 MHz with fewer registers before (commit cd4294c). nextpnr's
+`--tmg-ripup` mends such detours: of one placement, a native build of 0.11.1 made 74.5 MHz without it and 88.5 MHz with it, for a
+target of 85 MHz; for one that can't be met it doesn't end, so it isn't among the options here.
 """
 
 
