@@ -24,7 +24,7 @@ from golden.config import (
     THRESHOLD_FRACTION,
     clog2,
 )
-from hdl.delay import register
+from hdl.delay import port_register
 from hdl.distances import distances
 from hdl.divider import divider
 from hdl.fifo import fifo
@@ -129,7 +129,7 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
     free_chunks = Signal(intbv(depth, min=0, max=depth + 1))
     queries = Signal(intbv(0, min=0, max=QUERIES + 1))
 
-    intake = [register(clk, getattr(chunks, name), getattr(chunk, name)) for name in chunks.fields]
+    intake = port_register(clk, chunks, chunk, chunks.fields)
 
     @always(clk.posedge)
     def transfer():

@@ -16,6 +16,12 @@ def register(clk, source, target):
 
 
 @block
+def port_register(clk, source, target, names):
+    """The signals ``names`` of a port or a stream, a cycle later."""
+    return [register(clk, getattr(source, name), getattr(target, name)) for name in names]
+
+
+@block
 def held(clk, enable, source, target):
     """``target`` is what ``source`` was at the last clock edge with ``enable``."""
 

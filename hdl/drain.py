@@ -66,7 +66,6 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
     reserved = Signal(intbv(0, min=0, max=HALVES + 1))
     capturing = Signal(False)  # a group has been begun whose denominators aren't there yet
     room, take, advance, first, last, group_begin, group_end, begin = [Signal(False) for _ in range(8)]
-    group_valid = Signal(False)
 
     @always_comb
     def conditions():
@@ -135,7 +134,7 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
                 reserved.next = reserved - 1
             if begin:
                 capturing.next = True
-            elif group_valid:
+            elif group.valid:
                 capturing.next = False
             if group_end:
                 half.next = not half
@@ -168,7 +167,7 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
     in_step = [
         delayed(clk, advance, arriving, SUMS_CYCLES, reset=reset),
         delayed(clk, arriving, writing, 1, reset=reset),
-        delayed(clk, group_begin, group_valid, SUMS_CYCLES, reset=reset),
+        delayed(clk, group_begin, group.valid, SUMS_CYCLES, reset=reset),
         delayed(clk, last, writing_last, SUMS_CYCLES + 1),
         delayed(clk, half, writing_half, SUMS_CYCLES + 1),
         delayed(clk, dimension, arriving_dimension, SUMS_CYCLES),
@@ -181,7 +180,6 @@ def drain(clk, reset, drains, sums, records, work, group, numerators, filled, re
 
     @always_comb
     def group_message():
-        group.valid.next = group_valid
         if groups_left == 0:
             group.queries.next = last_queries
         else:

@@ -97,8 +97,8 @@ def factors(clk, reset, group, found, size, config):
     left = Signal(intbv(0, min=0, max=size + 1))  # queries whose division hasn't begun
     none_left = Signal(True)
     settling = Signal(intbv(0, min=0, max=settle_cycles + 1))  # cycles until the positions are those of the query
-    settled = Signal(False)  # so much for the first query that is left
-    load, start, begin = [Signal(False) for _ in range(3)]
+    load, begin = Signal(False), Signal(False)
+    start = Signal(False)  # the first query that is left may begin
 
     kept = Signal(intbv(0)[SHARE_BITS:])
     dropped = Signal(intbv(0)[SHARE_BITS:])
@@ -117,7 +117,6 @@ def factors(clk, reset, group, found, size, config):
     def accept():
         group.ready.next = none_left
         load.next = group.valid and none_left
-        start.next = settled
 
     @always_comb
     def begin_divisions():
@@ -130,20 +129,20 @@ def factors(clk, reset, group, found, size, config):
             left.next = 0
             none_left.next = True
             settling.next = 0
-            settled.next = False
+            start.next = False
         elif load:
             left.next = group.queries
             none_left.next = False
             settling.next = settle_cycles
-            settled.next = False
+            start.next = False
         elif begin:
             left.next = left - 1
             none_left.next = left == 1
             settling.next = settle_cycles
-            settled.next = False
+            start.next = False
         elif settling != 0:
             settling.next = settling - 1
-            settled.next = settling == 1 and not none_left
+            start.next = settling == 1 and not none_left
 
     @always_comb
     def results():

@@ -4,7 +4,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 
 from golden.config import clog2
 from hdl.cleared import chosen
-from hdl.delay import register, register_copy
+from hdl.delay import port_register, register_copy
 from hdl.hierarchy import module
 from hdl.memory import ram_with_register
 from hdl.query_levels import beat_steps, query_levels, query_places
@@ -118,9 +118,7 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
     level_word = ConcatSignal(taken.exponent, taken.levels)
     write_word = Signal(intbv(0)[len(level_word) :])
 
-    intake = [
-        register(clk, getattr(levels, name), getattr(taken, name)) for name in levels.fields if name != "predict_dims"
-    ]
+    intake = port_register(clk, levels, taken, [name for name in levels.fields if name != "predict_dims"])
 
     @always(clk.posedge)
     def take():

@@ -4,9 +4,10 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
 
 from golden.config import OPERAND_BITS, clog2
 from hdl.cleared import either
-from hdl.delay import held
+from hdl.delay import port_register, register
 from hdl.fifo import fifo
 from hdl.hierarchy import module
+from hdl.occupancy import room_left
 from hdl.stream import Bits, Flag, Stream
 
 HOLD_SLACK = 11  # beats beyond a row that the hold-back memory takes, so that finding an exponent never stalls it
@@ -109,10 +110,10 @@ def level_of(clk, enable, negative, magnitude, exponent, level, bits):
 
 
 @block
-def _either_held(clk, enable, words, target):
-    """All ``words`` ORed, at the last clock edge with ``enable``."""
+def _either_register(clk, words, target):
+    """All ``words`` ORed, a cycle later."""
     together = Signal(intbv(0)[len(target) :])
-    return either(words, together), held(clk, enable, together, target)
+    return either(words, together), register(clk, together, target)
 
 
 @block
@@ -145,8 +146,7 @@ def quantizer(clk, reset, rows, levels, config):
     bits = config.prediction_bits
     depth = 1 << clog2(config.row_beats + HOLD_SLACK)
     coming = rows.like()  # a beat, while `used` is found
-    free = Signal(intbv(depth, min=0, max=depth + 1))  # places in the memory, for beats that are taken
-    taken, left, always_on = Signal(False), Signal(False), Signal(True)
+    taken, left = Signal(False), Signal(False)  # a beat comes, or leaves the memory
     operand_slices = [coming.data(OPERAND_BITS * (i + 1), OPERAND_BITS * i) for i in range(width)]
 
     # Operands beyond predict_dims count as 0.
@@ -171,7 +171,7 @@ def quantizer(clk, reset, rows, levels, config):
         coming.data.next = rows.data
         used.next = lowest[dims_in_beat]
 
-    coming_places = places_register(clk, always_on, rows, coming)
+    coming_places = port_register(clk, rows, coming, _places(config))
 
     # Sign and magnitude, and what a beat asks of its row's exponent.
     operands = [Signal(intbv(0)[OPERAND_BITS:]) for _ in range(width)]
@@ -194,20 +194,12 @@ def quantizer(clk, reset, rows, levels, config):
         taken.next = rows.valid and rows.ready
         left.next = held.valid and held.ready
 
+    accept = room_left(clk, reset, taken, left, rows.ready, depth)
+
     @always(clk.posedge)
-    def accept():
+    def no_beat_without_room():
         if __debug__:
             assert split.ready or not split.valid, "a beat was taken for which the memory has no room"
-        if reset:
-            free.next = depth
-            rows.ready.next = False
-        else:
-            if taken and not left:
-                free.next = free - 1
-            elif left and not taken:
-                free.next = free + 1
-            # One less than there is: this cycle's transfer isn't counted yet.
-            rows.ready.next = free > 1
 
     @always(clk.posedge)
     def split_control():
@@ -230,10 +222,10 @@ def quantizer(clk, reset, rows, levels, config):
         split.magnitudes.next = magnitude_word
 
     reach_of_beat = [
-        _either_held(clk, always_on, reaches[p * REACH_PART : (p + 1) * REACH_PART], part_reaches[p]) for p in range(parts)
+        _either_register(clk, reaches[p * REACH_PART : (p + 1) * REACH_PART], part_reaches[p]) for p in range(parts)
     ]
 
-    split_places = places_register(clk, always_on, coming, split)
+    split_places = port_register(clk, coming, split, _places(config))
     hold = fifo(clk, reset, split, held, depth=depth)
 
     # The exponent of a row.
@@ -315,7 +307,8 @@ def quantizer(clk, reset, rows, levels, config):
     level_places = places_register(clk, advance, scaled, levels)
 
     return (
-        limit, take_beat, coming_places, splitters, transfers, accept, split_control, split_beats, reach_of_beat, split_places, hold, reach_of_row,
+        limit, take_beat, coming_places, splitters, transfers, accept, no_beat_without_room,
+        split_control, split_beats, reach_of_beat, split_places, hold, reach_of_row,
         exponent_of_row, exponent_queue, levelers, release, take, level_control, level_exponents, level_beats,
         scaled_places, level_places,
     )  # fmt: skip

@@ -87,7 +87,7 @@ def _operands(clk, odd_phase, even, odd, words):
     even_data, odd_data = like(even.data), like(odd.data)
     sets = _crossed(odd_phase, even_set, odd_set, set_of_keys, set_of_values)
     selection = [
-        delayed(clk, source, target, 1 + WORD_CYCLES)
+        delayed(clk, source, target, KEY_CYCLES - 1)
         for source, target in ((odd_phase, phase), (set_of_keys, key_set), (set_of_values, value_set))
     ]
 

@@ -4,7 +4,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 
 from golden.config import clog2
 from hdl.banked.interfaces import entry_bits
-from hdl.delay import register
+from hdl.delay import port_register, register
 from hdl.hierarchy import module
 from hdl.memory import ram, ram_with_register
 
@@ -61,9 +61,8 @@ def raw_ring(clk, reset, writes, completed, status, numerators, config):
     # Movers and banks are far apart: written a cycle later, and well before anybody has seen the row's flag.
     written = [RingWrite(config) for _ in writes]
     on_the_way = [
-        register(clk, getattr(source, name), getattr(target, name))
+        port_register(clk, source, target, ("enable", "address", "data"))
         for source, target in zip(writes, written, strict=True)
-        for name in ("enable", "address", "data")
     ]
     banks = [
         ram_with_register(clk, write.enable, write.address, write.data, address, word, depth=bank_depth)

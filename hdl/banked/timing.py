@@ -91,16 +91,19 @@ def scan_position(config: Config) -> int:
     return _first_scan(config) % (2 * config.slot_cycles)
 
 
+def _last_scan(config):
+    """Last lane's turn in the scan."""
+    return _first_scan(config) + config.lanes - 1
+
+
 def scan_is_late(config: Config) -> bool:
     """The scan of a score phase goes on after the end of the next one, so that the lanes keep their records a phase longer."""
-    last_scan = _first_scan(config) + config.lanes - 1
-    return last_scan >= 3 * config.slot_cycles
+    return _last_scan(config) >= 3 * config.slot_cycles
 
 
 def late_scan_cycles(config: Config) -> int:
     """... and for so many cycles beyond that (0 or 1)."""
-    last_scan = _first_scan(config) + config.lanes - 1
-    cycles = max(0, last_scan + 1 - 4 * config.slot_cycles)
+    cycles = max(0, _last_scan(config) + 1 - 4 * config.slot_cycles)
     assert cycles <= 1, "more stages than cycles for which the lanes keep their records"
     return cycles
 

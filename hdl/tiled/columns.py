@@ -2,7 +2,7 @@
 
 from myhdl import Signal, always_comb, block, intbv
 
-from hdl.delay import register
+from hdl.delay import port_register, register
 from hdl.hierarchy import module
 from hdl.memory import ram_with_register
 from hdl.tiled.interfaces import ColumnWrites, operand_signal
@@ -47,7 +47,5 @@ def column_memories(clk, columns, read_address, outputs, config):
         _memory(clk, written, group, read_address, registers[group * keys : (group + 1) * keys], depth)
         for group in range(config.tile_keys // keys)
     ]
-    on_the_way = [
-        register(clk, getattr(columns, name), getattr(written, name)) for name in ("enable", "group", "address", "data")
-    ]
+    on_the_way = port_register(clk, columns, written, ("enable", "group", "address", "data"))
     return memories, on_the_way, [register(clk, source, target) for source, target in zip(registers, outputs)]
