@@ -1,7 +1,9 @@
 """``python -m flows study``: what the connection of lanes to keys costs, and what it saves.
 
 Each variant has the same number of multipliers and of queries a row. Area: packers, array and normalizer through Yosys,
-so that what packing costs is there too; everything before them is the same for all tiled variants. Cycles: rounds of the golden model's packer on captured heads, 2d each, prediction not
+so that what packing costs is there too; everything before them is the same for all tiled variants. Clock: one row of the
+array (banked: one cluster) placed and routed on its own, so it is that of the connection and of the lanes, not of the
+wires between rows in a full part. Cycles: rounds of the golden model's packer on captured heads, 2d each, prediction not
 limiting. For the banked array, whose lanes work independently, they are the core's own, from reports of ``simulate``.
 """
 
@@ -27,6 +29,8 @@ _SHAPES = ((8, 16, 64, (1, 2, 3, 4, 16)), (32, 4, 32, (1, 2, 3, 4)))
 """Rows, lanes, keys of a tile, and spans: 128 PEs, as many as the default configuration has."""
 _ARRAY, _PACKING = ("array", "banked_array"), ("bitmaps", "bitmap_ring", "dispatcher")
 """Blocks. The banked array has its packers inside."""
+_ROWS = {"tiled": "sanger_row", "banked": "sanger_cluster"}
+"""What of each array is placed and routed."""
 
 
 def variants() -> list[Config]:
@@ -45,7 +49,7 @@ def study(minutes: float, measured: Path = synth.REPORTS) -> dict:
     """Measure all variants, print the table and write ``build/reports/study.json``.
 
     Args:
-        minutes: for Yosys, each variant.
+        minutes: for the tools, each variant and each row.
         measured: folder with reports of ``simulate`` of the banked configuration, ``study-<T>-<config>-<file>.json``.
 
     Raises:
@@ -69,6 +73,7 @@ def study(minutes: float, measured: Path = synth.REPORTS) -> dict:
             "blkmem": area["blkmem"],
             "lut_array": _luts(area, _ARRAY),
             "lut_packing": _luts(area, _PACKING),
+            **_clock(config, minutes),
             "work": {str(threshold): _work(config, threshold, measured) for threshold in THRESHOLDS},
         }
         rows.append(row)
@@ -77,6 +82,14 @@ def study(minutes: float, measured: Path = synth.REPORTS) -> dict:
         REPORT.write_text(json.dumps(made, indent=1) + "\n")
     print_study(made)
     return made
+
+
+def _clock(config, minutes):
+    """Clock and critical path of a row."""
+    folder = synth.set_up(config, "ecp5", _ROWS[config.array], between_pins=True)
+    synth.run(folder, synth.TARGETS["ecp5"].steps[:2], minutes, f"{config.name}, one row")
+    row = synth.read(folder, config, "ecp5")
+    return {"fmax": row["fmax"], "critical_path": row["critical_path"]}
 
 
 def _luts(area, blocks):

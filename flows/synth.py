@@ -26,7 +26,7 @@ from fusesoc.capi2.exprs import Expr
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from flows import synth_report, verilog
+from flows import pins, synth_report, verilog
 from flows.engines import BUILD, ROOT
 from flows.heads import InputError
 from flows.run import ToolError
@@ -34,7 +34,8 @@ from flows.synth_report import Part
 from golden.config import Config
 
 NAME = "sanger"  # of edalize's files
-PINS = "sanger_pins"  # the core with pins around it
+PINS = pins.NAME  # the core with pins around it
+_SMALL = "tiny"  # for its options: a block on its own leaves most of the part free, as this configuration does
 REPORTS = BUILD / "reports"
 _POLL_SECONDS = 0.5
 _SECONDS_BETWEEN_LINES = 60  # of progress, where there is no terminal
@@ -163,11 +164,12 @@ def read(folder: Path, config: Config, target: str, top: str | None = None) -> d
     }
 
 
-def set_up(config: Config, target: str, top: str | None = None) -> Path:
+def set_up(config: Config, target: str, top: str | None = None, between_pins: bool = False) -> Path:
     """Write the Verilog and edalize's files to a work folder of their own; nothing happens to one that is there.
 
     Args:
         top: a module to synthesise on its own instead of the whole core.
+        between_pins: ``top`` for place and route, with pins of its own around it; the top module is then ``PINS``.
 
     Raises:
         OSError: the folder can't be written.
@@ -177,8 +179,13 @@ def set_up(config: Config, target: str, top: str | None = None) -> Path:
     shutil.rmtree(generated, ignore_errors=True)
     try:
         files = verilog.generate(config, generated)
-        options = flow_options(chosen.core_target, config.name)
+        options = flow_options(chosen.core_target, _SMALL if between_pins else config.name)
         extra = [ROOT / path for path in _extra_files(chosen)]
+        if between_pins:
+            surroundings = generated / "pins.v"  # instead of those of the core
+            surroundings.write_text(pins.around((generated / f"{top}.v").read_text()))
+            extra = [surroundings, *(path for path in extra if path.name != surroundings.name)]
+            top = PINS
         top = top or _toplevel(chosen)
         content = hashlib.sha256(json.dumps([options, top], sort_keys=True).encode())
         for file in [*files, *extra]:
@@ -191,7 +198,7 @@ def set_up(config: Config, target: str, top: str | None = None) -> Path:
             for file in [*files, *extra]:
                 shutil.copy(file, unfinished / file.name)
             (unfinished / "revision.txt").write_text(_revision())
-            parameters = {"STREAM_BITS": config.stream_bits} if top == PINS else {}
+            parameters = {"STREAM_BITS": config.stream_bits} if top == PINS and not between_pins else {}
             configure(chosen.flow, options, [file.name for file in [*files, *extra]], top, parameters, unfinished)
             try:
                 unfinished.rename(folder)
