@@ -1,11 +1,14 @@
 """Low-bit dot products: predict_queries x predict_keys cells, each predict_width products a cycle."""
 
-from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
+from myhdl import ConcatSignal, Signal, always, always_comb, block, concat, intbv
 
 from golden.config import clog2
+from hdl.add_subtract import add_subtract, unlike
 from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.levels import COPIES
+from hdl.stream import Signed
+from hdl.wires import like, number_of
 
 _LEVELS_A_STAGE = 2  # of adders between registers
 _TABLE_BITS = 2  # largest magnitudes whose products come from a table
@@ -18,11 +21,8 @@ def cell_cycles(config):
 
 @block
 def _product_from_table(clk, index, product, bits):
-    """``index``: the signs differ, and two magnitudes of ``bits``. For few bits this is smaller than adders."""
-    table = tuple(
-        ((place >> bits) % (1 << bits) * (place % (1 << bits))) ^ ((place >> 2 * bits) * ((2 << 2 * bits) - 1))
-        for place in range(2 << 2 * bits)
-    )
+    """``index``: two magnitudes of ``bits``. For few bits this is smaller than adders."""
+    table = tuple((place >> bits) * (place % (1 << bits)) for place in range(1 << 2 * bits))
 
     @always(clk.posedge)
     def lookup():
@@ -33,12 +33,12 @@ def _product_from_table(clk, index, product, bits):
 
 @block
 def _product_of_three_bits(clk, index, product):
-    """The same for 3 bits, in 18 look-up tables of 4 inputs; from a table Yosys makes 21, and there are many of these.
+    """The same for 3 bits, in 13 look-up tables of 4 inputs; from a table Yosys makes more, and there are many of these.
 
     With a = 4 a2 + a', b = 4 b2 + b': ab = a'b' + 4 (a2 b' + b2 a') + 16 a2 b2. If both a2 and b2 are 1, the middle is
     a' + b'; if not, it is one of these or nothing, without a carry.
     """
-    b0, b1, b2, a0, a1, a2, unlike = [index(i) for i in range(7)]
+    b0, b1, b2, a0, a1, a2 = [index(i) for i in range(6)]
     units, twos, fours, middle_low, middle_high, middle_carry, eight, sixteen = [Signal(False) for _ in range(8)]
 
     @always_comb
@@ -63,13 +63,12 @@ def _product_of_three_bits(clk, index, product):
 
     @always(clk.posedge)
     def multiply():
-        product.next[0] = units != unlike
-        product.next[1] = ((a1 and b0) != (a0 and b1)) != unlike
-        product.next[2] = ((twos and not units) != middle_low) != unlike
-        product.next[3] = (eight != middle_high) != unlike
-        product.next[4] = ((fours and not middle_carry) != sixteen) != unlike
-        product.next[5] = (fours and (middle_carry or sixteen)) != unlike
-        product.next[6] = unlike
+        product.next[0] = units
+        product.next[1] = (a1 and b0) != (a0 and b1)
+        product.next[2] = (twos and not units) != middle_low
+        product.next[3] = eight != middle_high
+        product.next[4] = (fours and not middle_carry) != sixteen
+        product.next[5] = fours and (middle_carry or sixteen)
 
     return outer, middle, carry_to_eights, carry_to_sixteens, multiply
 
@@ -80,7 +79,7 @@ def _product_from_adders(clk, index, product, bits):
 
     @always(clk.posedge)
     def multiply():
-        magnitude = intbv(0)[2 * bits + 1 :]
+        magnitude = intbv(0)[2 * bits :]
         partial = False
         unequal = False
         carry = False
@@ -94,62 +93,30 @@ def _product_from_adders(clk, index, product, bits):
                 if not unequal:
                     carry = partial
             magnitude[j + bits] = carry
-        if index[2 * bits]:
-            product.next = ~magnitude
-        else:
-            product.next = magnitude
+        product.next = magnitude
 
     return multiply
 
 
 @module
-def level_product(clk, query_level, key_level, product, negative):
-    """``product + negative`` (two's complement) is the product of two levels in sign and magnitude; one cycle.
+def level_product(clk, query_magnitude, key_magnitude, product):
+    """The product of two magnitudes, unsigned; one cycle.
 
     Neither a DSP block nor a carry chain: for these few bits, both would be a waste.
     """
-    bits = len(query_level) - 1  # of a magnitude; also the place of the sign
-    unlike = Signal(False)
-    index = Signal(intbv(0)[2 * bits + 1 :])
-    magnitudes = 1 << bits
-
-    @always_comb
-    def signs():
-        unlike.next = query_level[bits] != key_level[bits]
+    bits = len(query_magnitude)
+    index = Signal(intbv(0)[2 * bits :])
 
     @always_comb
     def join():
-        index.next = (unlike << 2 * bits) | ((query_level % magnitudes) << bits) | (key_level % magnitudes)
-
-    @always(clk.posedge)
-    def pending():
-        negative.next = unlike
+        index.next = concat(query_magnitude, key_magnitude)
 
     if bits == 3:
         multiplier = _product_of_three_bits(clk, index, product)
     else:
         multiply = _product_from_table if bits <= _TABLE_BITS else _product_from_adders
         multiplier = multiply(clk, index, product, bits)
-    return signs, join, pending, multiplier
-
-
-@block
-def _add(left, right, carry, total):
-    """``total`` = left + right + carry in two's complement, one bit wider than the wider one (combinational)."""
-    width = len(total)
-    left_and_one = ConcatSignal(left, True)  # the carry enters through a place below the lowest
-    right_and_carry = ConcatSignal(right, carry)
-    extended = Signal(intbv(0, min=-(1 << width), max=1 << width))
-
-    @always_comb
-    def add():
-        extended.next = left_and_one.signed() + right_and_carry.signed()
-
-    @always_comb
-    def round_down():
-        total.next = extended[width + 1 : 1]
-
-    return add, round_down
+    return join, multiplier
 
 
 @module
@@ -157,42 +124,49 @@ def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
     """Dot product of one query and one key, predict_width dimensions a cycle; latency ``cell_cycles``.
 
     ``clear``: what these operands add up to is not kept; ``capture``: it goes to ``dot`` (two's complement). Both come
-    one cycle before the end of the latency, with the sum that they are for. Negative numbers are ones' complements
-    with a carry pending, until an adder takes it.
+    one cycle before the end of the latency, with the sum that they are for. A sum has the sign of its first product still to
+    come: two are added if their signs are alike, and subtracted if not.
     """
     bits, dot_bits = config.prediction_bits, config.predicted_dot_bits
-    product_bits = 2 * bits - 1
     parts, nodes = [], []
     for place in range(config.predict_width):
-        high, low = (place + 1) * bits, place * bits
-        product, negative = Signal(intbv(0)[product_bits:]), Signal(False)
-        parts.append(level_product(clk, query_levels(high, low), key_levels(high, low), product, negative))
+        sign, low = (place + 1) * bits - 1, place * bits
+        magnitude, negative = Signal(intbv(0)[2 * (bits - 1) :]), Signal(False)
+        product = Signed(len(magnitude) + 1).signal()
+        parts += [
+            level_product(clk, query_levels(sign, low), key_levels(sign, low), magnitude),
+            unlike(query_levels(sign), key_levels(sign), negative),
+            number_of(ConcatSignal(False, magnitude), product),
+        ]
         nodes.append((product, negative))
-    level = 0
+    level, stage = 0, 1  # signs come a cycle before the products
     while len(nodes) > 1:
         level += 1
-        sum_bits, pairs = product_bits + level, zip(nodes[::2], nodes[1::2])
-        nodes = []
-        for (left, carry), (right, pending) in pairs:
-            pair_sum = Signal(intbv(0)[sum_bits:])
-            parts.append(_add(left, right, carry, pair_sum))
-            nodes.append((pair_sum, pending))
+        pairs, nodes = zip(nodes[::2], nodes[1::2]), []
+        for (left, left_negative), (right, right_negative) in pairs:
+            pair_sum, differ, subtract = Signed(len(left) + 1).signal(), Signal(False), Signal(False)
+            parts += [
+                unlike(left_negative, right_negative, differ),
+                delayed(clk, differ, subtract, stage),
+                add_subtract(left, right, subtract, pair_sum),
+            ]
+            nodes.append((pair_sum, left_negative))
         if level % _LEVELS_A_STAGE == 0 or len(nodes) == 1:
+            stage += 1
             early_nodes, nodes = nodes, []
-            for early_sum, early_pending in early_nodes:
-                pair_sum, pending = Signal(intbv(0)[sum_bits:]), Signal(False)
-                parts += [delayed(clk, early_sum, pair_sum, 1), delayed(clk, early_pending, pending, 1)]
-                nodes.append((pair_sum, pending))
-    ((step_sum, step_carry),) = nodes
+            for early_sum, negative in early_nodes:
+                pair_sum = like(early_sum)
+                parts.append(delayed(clk, early_sum, pair_sum, 1))
+                nodes.append((pair_sum, negative))
+    ((step_sum, negative),) = nodes
 
-    accumulated = Signal(intbv(0)[dot_bits:])
-    extended = Signal(intbv(0)[dot_bits + 1 :])
-    total = Signal(intbv(0)[dot_bits:])
-    parts.append(_add(accumulated, step_sum, step_carry, extended))
+    accumulated, step, total = (Signed(dot_bits).signal() for _ in range(3))
+    subtract = Signal(False)
+    parts += [delayed(clk, negative, subtract, stage), add_subtract(accumulated, step, subtract, total)]
 
     @always_comb
-    def wrap():
-        total.next = extended[dot_bits:]
+    def widen():
+        step.next = step_sum
 
     @always(clk.posedge)
     def accumulate():
@@ -204,9 +178,9 @@ def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
     @always(clk.posedge)
     def result():
         if capture:
-            dot.next = total
+            dot.next = total[dot_bits:]
 
-    return parts, wrap, accumulate, result
+    return parts, widen, accumulate, result
 
 
 class Dots:

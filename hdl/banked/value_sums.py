@@ -7,6 +7,7 @@ queries in turn.
 
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
+from hdl.add_subtract import add_subtract, unlike
 from hdl.adder_tree import adder_tree, tree_bits, tree_cycles
 from hdl.banked.interfaces import (
     SUM_SLOTS,
@@ -46,35 +47,44 @@ def _phase_later(clk, totals, late, word, config):
 def _sums_of_lanes(clk, products, firsts, first, second):
     """Of one dimension: the sum of the lanes' `products` that are the first query's, and that of the others.
 
-    All products, less those of the first query: so just one of two trees needs gates.
+    They are half of what all lanes' sum and the difference between the two queries' add up to, and half of what they differ
+    by: gates in front of an adder would take look-up tables, but to subtract in some cycles takes none on ECP5.
 
     firsts: [lane], flags, with the products; first, second: signed, SEPARATION_CYCLES + log2(N) cycles later.
     """
-    gated = [like(product) for product in products]
-    ours, all_ = like(first), like(first)
-    gates = [_gate(product, flag, term) for product, flag, term in zip(products, firsts, gated)]
-    if len(products) > 1:
-        trees = adder_tree(clk, gated, ours), adder_tree(clk, products, all_)
-    else:
-        trees = wire(gated[0], ours), wire(products[0], all_)
+    all_ = like(first)
+    total = adder_tree(clk, products, all_) if len(products) > 1 else wire(products[0], all_)
+    pieces, nodes = [], list(zip(products, firsts))
+    while len(nodes) > 1:
+        pairs, nodes = zip(nodes[::2], nodes[1::2]), []
+        for (left, left_first), (right, right_first) in pairs:
+            difference, late_difference = (Signed(len(left) + 1).signal() for _ in range(2))
+            subtract, late_first = Signal(False), Signal(False)
+            pieces += [
+                unlike(left_first, right_first, subtract),
+                add_subtract(left, right, subtract, difference),
+                delayed(clk, difference, late_difference, 1),
+                delayed(clk, left_first, late_first, 1),
+            ]
+            nodes.append((late_difference, late_first))
+    ((difference, is_of_first),) = nodes  # what the first query has more than the second one, or the other way round
+
+    twice_first, twice_second = (Signed(len(first) + 1).signal() for _ in range(2))
+    is_of_second = Signal(False)
+
+    @always_comb
+    def other():
+        is_of_second.next = not is_of_first
 
     @always(clk.posedge)
     def separate():
-        first.next = ours
-        second.next = all_ - ours
+        first.next = twice_first >> 1
+        second.next = twice_second >> 1
 
-    return gates, trees, separate
-
-
-@block
-def _gate(product, flag, term):
-    @always_comb
-    def gate():
-        term.next = 0
-        if flag:
-            term.next = product
-
-    return gate
+    return (
+        total, pieces, other, separate,
+        add_subtract(all_, difference, is_of_second, twice_first), add_subtract(all_, difference, is_of_first, twice_second),
+    )  # fmt: skip
 
 
 @block
