@@ -85,7 +85,32 @@ proc use_registers_inside {modules block parameters ports} {
         select -clear
     }
 }
+# A carry chain takes the complement of an operand for nothing (BI, and CI for the carry). Yosys doesn't see that where it
+# depends on a signal: the adder of hdl/add_subtract.py is made such a chain here.
+proc subtract_in_the_chain {modules} {
+    foreach object [listed $modules/t:\$alu] {
+        regexp {^([^/]+)/} $object whole module
+        foreach {port wire} {A left B right Y total} {
+            tee -q -o dumped.txt dump $module/w:$wire
+            set file [open dumped.txt]
+            regexp {wire (?:width (\d+))?} [read $file] whole width($wire)
+            close $file
+            setparam -set ${port}_WIDTH $width($wire) $object
+        }
+        setparam -set A_SIGNED 1 -set B_SIGNED 1 $object
+        select -module $module
+        set cell [string range $object [string length $module/] end]
+        add -wire unused_x $width(total)
+        add -wire unused_co $width(total)
+        foreach {port signal} {A left B right BI subtract CI subtract Y total X unused_x CO unused_co} {
+            connect -port $cell $port $signal
+        }
+        delete t:\$xor
+        select -clear
+    }
+}
 if {[string match "synth_ecp5*" $command]} {
+    subtract_in_the_chain sanger_add_subtract*
     set file [open registers_through.v w]
     puts $file {
         (* techmap_celltype = "$dff" *)

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 from edalize.flows.gls import Gls
+from myhdl import Signal
 
 from flows import resource_use, synth, synth_report, verilog
 from flows.__main__ import main
 from flows.synth_report import RESOURCES, Part, ReportError
 from golden.config import CONFIGS
+from hdl.add_subtract import add_subtract
+from hdl.convert import convert
+from hdl.stream import Signed
 from tests.cosimulation import SYNTHESIS_SCRIPTS, set_up_synthesis
 
 REPORTS = Path(__file__).parent / "synthesis"
@@ -546,6 +550,20 @@ def cells_for_ecp5(folder, source):
     return json.loads((folder / f"{synth.NAME}.json").read_text())["modules"]["design_"]["cells"].values()
 
 
+def assert_proved(folder):
+    """For all operands, the netlist that is there computes what ``design.v`` does."""
+    netlist = (folder / f"{synth.NAME}.json").read_text()
+    (folder / "netlist.json").write_text(re.sub(r'"COUT": \[ "x" \]', '"COUT": [ ]', netlist))
+    (folder / "prove.ys").write_text(
+        "read_verilog design.v\nprep -flatten -top design_\ndesign -stash gold\n"
+        "read_json netlist.json\nread_verilog +/ecp5/cells_sim.v\nprep -flatten -top design_\ndesign -stash gate\n"
+        "design -copy-from gold -as gold design_\ndesign -copy-from gate -as gate design_\n"
+        "miter -equiv -flatten gold gate miter\nhierarchy -top miter\nsat -verify -prove trigger 0 miter\n"
+    )
+    proof = subprocess.run(["yosys", "-q", "prove.ys"], cwd=folder, capture_output=True, text=True)
+    assert proof.returncode == 0, proof.stdout + proof.stderr
+
+
 @needs_yosys
 @pytest.mark.parametrize("bits", [5, 6, 9])
 def test_carry_chains_add_and_compare_whatever_comes_before_them(tmp_path, bits):
@@ -555,16 +573,20 @@ def test_carry_chains_add_and_compare_whatever_comes_before_them(tmp_path, bits)
     firsts = [cell for cell in chains if cell["connections"]["CIN"] == ["x"]]
     lasts = [cell for cell in chains if cell["connections"]["COUT"] == ["x"]]
     assert len(firsts) == len(lasts) >= 5
-    netlist = (tmp_path / f"{synth.NAME}.json").read_text()
-    (tmp_path / "netlist.json").write_text(re.sub(r'"COUT": \[ "x" \]', '"COUT": [ ]', netlist))
-    (tmp_path / "prove.ys").write_text(
-        "read_verilog design.v\nprep -top design_\ndesign -stash gold\n"
-        "read_json netlist.json\nread_verilog +/ecp5/cells_sim.v\nprep -flatten -top design_\ndesign -stash gate\n"
-        "design -copy-from gold -as gold design_\ndesign -copy-from gate -as gate design_\n"
-        "miter -equiv -flatten gold gate miter\nhierarchy -top miter\nsat -verify -prove trigger 0 miter\n"
-    )
-    proof = subprocess.run(["yosys", "-q", "prove.ys"], cwd=tmp_path, capture_output=True, text=True)
-    assert proof.returncode == 0, proof.stdout + proof.stderr
+    assert_proved(tmp_path)
+
+
+@needs_yosys
+@pytest.mark.parametrize("bits, total_bits", [(7, 8), (12, 12)])
+def test_a_sum_or_difference_is_one_carry_chain(tmp_path, bits, total_bits):
+    ports = [Signed(bits).signal(), Signed(bits).signal(), Signal(False), Signed(total_bits).signal()]
+    (made,) = convert(add_subtract.unelaborated(*ports), tmp_path).files
+    wires = "input signed [{0}:0] left, right, input subtract, output signed [{1}:0] total".format(bits - 1, total_bits - 1)
+    design = f"module design_({wires}); {Path(made).stem} adder(left, right, subtract, total); endmodule\n"
+    cells = cells_for_ecp5(tmp_path, Path(made).read_text() + design)
+    assert {cell["type"] for cell in cells} == {"CCU2C"}
+    assert len(cells) == (total_bits + 3) // 2
+    assert_proved(tmp_path)
 
 
 @needs_yosys
