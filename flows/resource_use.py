@@ -214,8 +214,8 @@ def _plot_blocks(report, path):
 def _study(study, folder):
     from flows import study as connection
 
-    headers = ["variant", "inputs a lane", "array LUTs", "packing LUTs", "in all"]
-    headers += [f"{what}, T = {t}/n" for t in connection.THRESHOLDS for what in ("utilization", "cycles × LUTs")]
+    headers = ["variant", *connection.COLUMNS]
+    headers += [f"{what}, T = {t}/n" for t in connection.THRESHOLDS for what in connection.COLUMNS_A_THRESHOLD]
     return [
         "## What the connection costs and saves", "", connection.__doc__.split("\n\n", 1)[1].strip(), "",
         f"`python -m flows study`; heads: {', '.join(study['files'])}. Cycles × LUTs (in all), smallest = 1.", "",

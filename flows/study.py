@@ -29,6 +29,8 @@ _SHAPES = ((8, 16, 64, (1, 2, 3, 4, 16)), (32, 4, 32, (1, 2, 3, 4)))
 """Rows, lanes, keys of a tile, and spans: 128 PEs, as many as the default configuration has."""
 _ARRAY, _PACKING = ("array", "banked_array"), ("bitmaps", "bitmap_ring", "dispatcher")
 """Blocks. The banked array has its packers inside."""
+COLUMNS = ("inputs a lane", "array LUTs", "packing LUTs", "in all", "fmax of a row, MHz")
+COLUMNS_A_THRESHOLD = ("cycles", "utilization", "cycles x LUTs")
 _ROWS = {"tiled": "sanger_row", "banked": "sanger_cluster"}
 """What of each array is placed and routed."""
 
@@ -85,9 +87,12 @@ def study(minutes: float, measured: Path = synth.REPORTS) -> dict:
 
 
 def _clock(config, minutes):
-    """Clock and critical path of a row."""
+    """Clock and critical path of a row; None if it isn't routed in time."""
     folder = synth.set_up(config, "ecp5", _ROWS[config.array], between_pins=True)
-    synth.run(folder, synth.TARGETS["ecp5"].steps[:2], minutes, f"{config.name}, one row")
+    try:
+        synth.run(folder, synth.TARGETS["ecp5"].steps[:2], minutes, f"{config.name}, one row")
+    except synth.OutOfTime:
+        pass
     row = synth.read(folder, config, "ecp5")
     return {"fmax": row["fmax"], "critical_path": row["critical_path"]}
 
@@ -140,8 +145,8 @@ def _masks(name, threshold, config):
 def print_study(made: dict) -> None:
     """The table of a study."""
     table = Table(title="Sanger: what the connection costs and saves (ECP5, Yosys)")
-    columns = ["variant", "inputs a lane", "array LUTs", "packing LUTs", "in all"]
-    columns += [f"{what}, T = {threshold}/n" for threshold in THRESHOLDS for what in ("utilization", "cycles x LUTs")]
+    columns = ["variant", *COLUMNS]
+    columns += [f"{what}, T = {threshold}/n" for threshold in THRESHOLDS for what in COLUMNS_A_THRESHOLD]
     for column in columns:
         table.add_column(column, justify="left" if column == "variant" else "right")
     for cells in study_rows(made):
@@ -159,8 +164,12 @@ def study_rows(made: dict) -> list[list[str]]:
     rows = []
     for one in made["variants"]:
         cells = [one["name"], str(one["inputs"] or "-"), *(f"{one[key]:,}" for key in ("lut_array", "lut_packing", "lut"))]
+        cells.append(f"{one['fmax']:.1f}" if one["fmax"] else "not routed")
         for threshold, smallest in best.items():
             work = one["work"][threshold]
-            cells += [f"{work['utilization']:.2f}", f"{work['cycles'] * one['lut'] / smallest:.2f}"] if work else ["-", "-"]
+            if work:
+                cells += [f"{work['cycles']:,}", f"{work['utilization']:.2f}", f"{work['cycles'] * one['lut'] / smallest:.2f}"]
+            else:
+                cells += ["-"] * len(COLUMNS_A_THRESHOLD)
         rows.append(cells)
     return rows
