@@ -10,7 +10,7 @@ import pytest
 from edalize.flows.gls import Gls
 from myhdl import Signal
 
-from flows import resource_use, synth, synth_report, verilog
+from flows import pins, resource_use, study, synth, synth_report, verilog
 from flows.__main__ import main
 from flows.synth_report import RESOURCES, Part, ReportError
 from golden.config import CONFIGS
@@ -208,6 +208,34 @@ def test_a_run_that_is_out_of_time_leaves_nothing_half_done(tmp_path):
     assert not (copied / "sanger.json").exists()
 
 
+BLOCK = """// A block (of two ports; more): as the converter writes it.
+
+module sanger_block (
+    input clk,
+    input reset,
+    input signed [7:0] number,
+    input enable,
+    output reg [2:0] count,
+    output done
+);
+
+always @(posedge clk) if (reset) count <= 0; else if (enable) count <= count + number[0];
+assign done = count == number;
+
+endmodule
+"""
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="no Icarus: make tools")
+def test_pins_of_a_block_lead_to_all_its_ports(tmp_path):
+    (tmp_path / "block.v").write_text(BLOCK)
+    (tmp_path / "pins.v").write_text(pins.around(BLOCK))
+    command = ["iverilog", "-g2005", "-Wall", "-o", "design", "-s", pins.NAME, "pins.v", "block.v"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert not told.returncode and "pins.v" not in told.stderr, told.stderr  # no port is missing or of another width
+    assert "[8:0] inputs" in pins.around(BLOCK) and "[3:0] outputs" in pins.around(BLOCK)
+
+
 # Gate-level simulation -----------------------------------------------------------------------------------------------
 
 MULTIPLIER = """
@@ -347,6 +375,23 @@ def test_the_page_collects_what_was_built(tmp_path, report):
     shutil.rmtree(reports)
     resource_use.write_page(reports, page, kept)
     assert page.read_text() == text, "the kept reports make the same page"
+
+
+def test_the_study_is_on_the_page_with_what_is_not_known(tmp_path, report):
+    (tmp_path / "reports").mkdir()
+    synthesis = report | {"config": "tiny", "target": "ecp5", "array": "banked"}
+    (tmp_path / "reports" / "synthesis-ecp5-tiny.json").write_text(json.dumps(synthesis))
+    one = {"name": "N4_W32_span2", "array": "tiled", "lanes": 4, "tile_keys": 32, "span": 2, "inputs": 16, "lut": 3000,
+           "lut_array": 1000, "lut_packing": 500, "fmax": None, "work": {"1": {"cycles": 1200, "utilization": 0.5}, "2": None}}  # fmt: skip
+    other = one | {"name": "N4_W32_span1", "span": 1, "lut": 2000, "fmax": 123.45}
+    made = {"files": ["a.npz"], "d": 32, "variants": [one, other]}
+    (tmp_path / "reports" / "study.json").write_text(json.dumps(made))
+    page, *_ = resource_use.write_page(tmp_path / "reports", tmp_path / "page.md", tmp_path / "kept")
+    lines = [[cell.strip() for cell in line.split("|")] for line in page.read_text().splitlines() if "N4_W32" in line]
+    unknown = ["-"] * len(study.COLUMNS_A_THRESHOLD)
+    assert lines[0][1:-1] == ["N4_W32_span2", "16", "1,000", "500", "3,000", "not routed", "1,200", "0.50", "1.50", *unknown]
+    assert lines[1][6:10] == ["123.5", "1,200", "0.50", "1.00"]
+    assert (tmp_path / "kept" / "study.png").exists()
 
 
 def test_without_reports_there_is_no_page(tmp_path):
