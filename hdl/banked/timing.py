@@ -8,7 +8,7 @@ Stages count cycles from that in which a word's address goes to the key memories
     4  word of K or V, chosen for each cluster; Q word or probability is selected
     5  operands, the multipliers' registers
     6  products
-    6 + log2(N)  products of a value phase added up over all lanes, and over those of the first query
+    6 + log2(N)  products of a value phase added up over all lanes, and what the first query has more than the second
     7 + log2(N)  ... apart for the two queries with sums (`lanes_total_stage`)
     9 + log2(N)  new sums of the first query; S cycles later, of the second one
     6 + log2(M)  a score's M products added up (`total_stage`)

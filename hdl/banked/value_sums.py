@@ -1,8 +1,8 @@
 """A cluster's output sums: for each dimension, over all of its lanes, those of the two oldest queries in flight.
 
-A lane's products of a value phase belong to one of the two queries. So there are two sums over the lanes: that of the first
-query's lanes, and what of all lanes' sum is left without it. The latter waits for a phase: one adder and one memory serve both
-queries in turn.
+A lane's products of a value phase belong to one of the two queries. So there are two sums over the lanes, from one tree that adds
+all products and another one that subtracts those of the second query. The second query's waits for a phase: one adder and one
+memory serve both queries in turn.
 """
 
 from myhdl import Signal, always, always_comb, block, concat, intbv
