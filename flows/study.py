@@ -87,14 +87,14 @@ def study(minutes: float, measured: Path = synth.REPORTS) -> dict:
 
 
 def _clock(config, minutes):
-    """Clock and critical path of a row; None if it isn't routed in time."""
+    """Clock and critical path of a row; if it isn't routed in time, what placement let expect."""
     folder = synth.set_up(config, "ecp5", _ROWS[config.array], between_pins=True)
     try:
         synth.run(folder, synth.TARGETS["ecp5"].steps[:2], minutes, f"{config.name}, one row")
     except synth.OutOfTime:
         pass
     row = synth.read(folder, config, "ecp5")
-    return {"fmax": row["fmax"], "critical_path": row["critical_path"]}
+    return {name: row.get(name) for name in ("fmax", "fmax_estimate", "critical_path")}
 
 
 def _luts(area, blocks):
@@ -164,7 +164,7 @@ def study_rows(made: dict) -> list[list[str]]:
     rows = []
     for one in made["variants"]:
         cells = [one["name"], str(one["inputs"] or "-"), *(f"{one[key]:,}" for key in ("lut_array", "lut_packing", "lut"))]
-        cells.append(f"{one['fmax']:.1f}" if one["fmax"] else "not routed")
+        cells.append(f"{one['fmax']:.1f}" if one["fmax"] else f"not routed (placed: {one['fmax_estimate']:.0f})")
         for threshold, smallest in best.items():
             work = one["work"][threshold]
             if work:

@@ -382,14 +382,15 @@ def test_the_study_is_on_the_page_with_what_is_not_known(tmp_path, report):
     synthesis = report | {"config": "tiny", "target": "ecp5", "array": "banked"}
     (tmp_path / "reports" / "synthesis-ecp5-tiny.json").write_text(json.dumps(synthesis))
     one = {"name": "N4_W32_span2", "array": "tiled", "lanes": 4, "tile_keys": 32, "span": 2, "inputs": 16, "lut": 3000,
-           "lut_array": 1000, "lut_packing": 500, "fmax": None, "work": {"1": {"cycles": 1200, "utilization": 0.5}, "2": None}}  # fmt: skip
+           "lut_array": 1000, "lut_packing": 500, "fmax": None, "fmax_estimate": 99.9,
+           "work": {"1": {"cycles": 1200, "utilization": 0.5}, "2": None}}  # fmt: skip
     other = one | {"name": "N4_W32_span1", "span": 1, "lut": 2000, "fmax": 123.45}
     made = {"files": ["a.npz"], "d": 32, "variants": [one, other]}
     (tmp_path / "reports" / "study.json").write_text(json.dumps(made))
     page, *_ = resource_use.write_page(tmp_path / "reports", tmp_path / "page.md", tmp_path / "kept")
     lines = [[cell.strip() for cell in line.split("|")] for line in page.read_text().splitlines() if "N4_W32" in line]
     unknown = ["-"] * len(study.COLUMNS_A_THRESHOLD)
-    assert lines[0][1:-1] == ["N4_W32_span2", "16", "1,000", "500", "3,000", "not routed", "1,200", "0.50", "1.50", *unknown]
+    assert lines[0][1:-1] == ["N4_W32_span2", "16", "1,000", "500", "3,000", "not routed (placed: 100)", "1,200", "0.50", "1.50", *unknown]
     assert lines[1][6:10] == ["123.5", "1,200", "0.50", "1.00"]
     assert (tmp_path / "kept" / "study.png").exists()
 

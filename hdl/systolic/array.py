@@ -12,7 +12,7 @@ from hdl.systolic.interfaces import RowControl
 from hdl.systolic.row import row
 from hdl.tiled.activity import count_keys, count_moves
 from hdl.tiled.array import answers, query_port
-from hdl.tiled.columns import column_memories
+from hdl.tiled.columns import column_memories, memory_count
 from hdl.tiled.control import Issue, block_sequence
 from hdl.tiled.interfaces import QueryWrites, hand_down, operand_signal, slot_bits
 
@@ -94,7 +94,7 @@ def systolic_array(clk, reset, columns, queries, work, blocks, drains, sums, dra
     rounds = round_sequence(
         clk, reset, issue, controls[0], taking, present, sums.granted, column_address, round_tick, config
     )  # fmt: skip
-    memories = column_memories(clk, columns, column_address, column_operands, config)
+    memories = column_memories(clk, columns, [column_address] * memory_count(config), column_operands, config)
     skewed_columns = skew(clk, column_operands, present, skewed)
     controls_of_rows = [hand_down(clk, reset, above, below) for above, below in zip(controls, controls[1:])]
 

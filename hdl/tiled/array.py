@@ -8,7 +8,7 @@ from hdl.drain import SUMS_CYCLES
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed
 from hdl.tiled.activity import count_keys
-from hdl.tiled.columns import column_memories
+from hdl.tiled.columns import column_memories, memory_count
 from hdl.tiled.control import Issue, block_sequence, round_sequence
 from hdl.tiled.interfaces import QueryWrites, RowControl, hand_down, operand_signal, slot_bits
 from hdl.tiled.row import row
@@ -84,7 +84,8 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
 
     control, issue = RowControl(config), Issue(config)
     controls = [RowControl(config) for _ in range(rows)]
-    next_column_address, column_address = (Signal(intbv(0)[len(columns.address) :]) for _ in range(2))
+    next_column_address = Signal(intbv(0)[len(columns.address) :])
+    column_addresses = [like(next_column_address) for _ in range(memory_count(config))]
     column_operands = [operand_signal() for _ in range(config.tile_keys)]
     row_queries = [QueryWrites(config) for _ in range(rows)]
     drain_address = Signal(intbv(0)[1 + slot_bits(config) + clog2(config.d) :])
@@ -97,10 +98,10 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     rounds = round_sequence(clk, reset, issue, control, sums.granted, next_column_address, round_tick, config)
     copies = [hand_down(clk, reset, control, copy) for copy in controls]
     in_step = [
-        register(clk, next_column_address, column_address),
+        [register_copy(clk, next_column_address, address) for address in column_addresses],
         cleared_register(clk, reset, will_be_taken, taken),
     ]
-    memories = column_memories(clk, columns, column_address, column_operands, config)
+    memories = column_memories(clk, columns, column_addresses, column_operands, config)
 
     query_writes = [query_port(clk, queries, r, port) for r, port in enumerate(row_queries)]
 

@@ -23,20 +23,25 @@ def _memory(clk, columns, group, read_address, outputs, depth):
     return write_enable, memory, operands_of_word(word, outputs)
 
 
+def memory_count(config):
+    """Number of operand memories, each of a part of a tile's keys."""
+    return config.tile_keys // config.stream_bytes
+
+
 @module
-def column_memories(clk, columns, read_address, outputs, config):
+def column_memories(clk, columns, read_addresses, outputs, config):
     """One dimension of a tile's K or V a cycle.
 
     The output register of each memory is followed by another, so that a column has a cycle to reach all rows; writes have
     one to reach all memories, and are done a cycle later.
 
-    clock:         _/-\\_/-\\_/-\\_/-\\_
-    read_address:  <t0 ><t1 >
-    outputs:                     <t0 ><t1 >
+    clock:           _/-\\_/-\\_/-\\_/-\\_
+    read_addresses:  <t0 ><t1 >
+    outputs:                       <t0 ><t1 >
 
     Args:
         columns: `ColumnWrites`.
-        read_address: {key set, value (or key), tile, dimension}, as in the writes.
+        read_addresses: [memory], all the same: {key set, value (or key), tile, dimension}, as in the writes.
         outputs: int8 of the tile's columns, three cycles later.
     """
     keys = config.stream_bytes
@@ -44,8 +49,8 @@ def column_memories(clk, columns, read_address, outputs, config):
     registers = [operand_signal() for _ in outputs]
     written = ColumnWrites(config)
     memories = [
-        _memory(clk, written, group, read_address, registers[group * keys : (group + 1) * keys], depth)
-        for group in range(config.tile_keys // keys)
+        _memory(clk, written, group, read_addresses[group], registers[group * keys : (group + 1) * keys], depth)
+        for group in range(memory_count(config))
     ]
     on_the_way = port_register(clk, columns, written, ("enable", "group", "address", "data"))
     return memories, on_the_way, [register(clk, source, target) for source, target in zip(registers, outputs)]
