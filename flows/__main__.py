@@ -85,10 +85,10 @@ def parser() -> argparse.ArgumentParser:
                        help="stop the tools then; a further run goes on (default: %(default)s)")  # fmt: skip
 
     study = commands.add_parser("study", help="Measure what the connection of lanes to keys costs and saves.",
-                                description="Area (Yosys) and cycles (captured heads) of the array with several"
-                                " connections; build/reports/study.json.")  # fmt: skip
+                                description="Area (Yosys), clock (a row placed and routed on its own) and cycles (captured"
+                                " heads) of the array with several connections; build/reports/study.json. An hour or two.")  # fmt: skip
     study.add_argument("--minutes", type=_minutes, default=30, metavar="M",
-                       help="for Yosys, each variant (default: %(default)s)")  # fmt: skip
+                       help="for the tools, each variant and each row (default: %(default)s)")  # fmt: skip
 
     performance = commands.add_parser("performance", help="Measure whole layers in Verilator: docs/performance.md.",
                                       description="Run captured heads of whole layers on small and small_tiled in Verilator,"

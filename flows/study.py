@@ -4,7 +4,7 @@ Each variant has the same number of multipliers and of queries a row. Area: pack
 so that what packing costs is there too; everything before them is the same for all tiled variants. Clock: one row of the
 array (banked: one cluster) placed and routed on its own, so it is that of the connection and of the lanes, not of the
 wires between rows in a full part. Cycles: rounds of the golden model's packer on captured heads, 2d each, prediction not
-limiting. For the banked array, whose lanes work independently, they are the core's own, from reports of ``simulate``.
+limiting. For the banked array, whose lanes work independently, they are the core's own, measured in Verilator.
 """
 
 import json
@@ -16,6 +16,8 @@ from rich.table import Table
 
 from flows import heads, synth
 from flows.engines import ROOT
+from flows.run import SimulationError
+from flows.simulate import simulate
 from golden import head
 from golden.config import CONFIGS, Config
 from golden.packer import sub_rows
@@ -47,15 +49,15 @@ def variants() -> list[Config]:
     return tiled + [one for one in same_size if one.array == "banked"]
 
 
-def study(minutes: float, measured: Path = synth.REPORTS) -> dict:
+def study(minutes: float) -> dict:
     """Measure all variants, print the table and write ``build/reports/study.json``.
 
     Args:
         minutes: for the tools, each variant and each row.
-        measured: folder with reports of ``simulate`` of the banked configuration, ``study-<T>-<config>-<file>.json``.
 
     Raises:
         SynthesisError: a variant failed.
+        SimulationError: the banked core's output isn't the golden model's.
     """
     rows = []
     for config in variants():
@@ -76,7 +78,7 @@ def study(minutes: float, measured: Path = synth.REPORTS) -> dict:
             "lut_array": _luts(area, _ARRAY),
             "lut_packing": _luts(area, _PACKING),
             **_clock(config, minutes),
-            "work": {str(threshold): _work(config, threshold, measured) for threshold in THRESHOLDS},
+            "work": {str(threshold): _work(config, threshold) for threshold in THRESHOLDS},
         }
         rows.append(row)
         made = {"files": list(FILES), "d": rows and config.d, "variants": rows}
@@ -108,15 +110,12 @@ def _luts(area, blocks):
     return total
 
 
-def _work(config, threshold, measured):
+def _work(config, threshold):
     """Cycles of all heads, and the share of the multipliers' cycles that kept scores used."""
     kept, cycles = 0, 0
     for name in FILES:
         if config.array != "tiled":
-            path = measured / f"study-{threshold}-{config.name}-{Path(name).stem}.json"
-            if not path.exists():
-                return None
-            simulation = json.loads(path.read_text())
+            simulation = _simulated(config, threshold, ROOT / "data" / name)
             cycles += simulation["cycles"]
             kept += round(simulation["density"] * simulation["n_q"] * simulation["n_k"] * simulation["heads"])
             continue
@@ -127,6 +126,20 @@ def _work(config, threshold, measured):
             cycles += count_rounds(counts, config) * config.round_cycles
             kept += int(mask.sum())
     return {"cycles": cycles, "utilization": kept * 2 * config.d / (config.multipliers * cycles)}
+
+
+def _simulated(config, threshold, path):
+    """Report of the heads of a file, run by the core in Verilator."""
+    made = synth.REPORTS / f"study-{threshold}-{config.name}-{path.stem}.json"
+    made.parent.mkdir(parents=True, exist_ok=True)
+    keys = len(heads.load(path, config)[0][0].k)
+    exact = simulate(
+        path, config, "verilator", threshold / keys, causal=False, residual=True, only=None, out=None, report_path=made,
+        waves=None, stall=0, seed=1, transform=None, predict_dims=None,
+    )  # fmt: skip
+    if not exact:
+        raise SimulationError(f"{path}: {config.name} is not bit-exact")
+    return json.loads(made.read_text())
 
 
 _known_masks = {}
