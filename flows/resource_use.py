@@ -253,7 +253,8 @@ def _plot_study(study, path):
         axes.plot(x, y, marker=marker, label=label)
         for one, *point in zip(members, x, y):
             if one["span"]:
-                axes.annotate(f"span {one['span']}", point, xytext=(5, -11), textcoords="offset points", fontsize=8)
+                place = (5, 7 if one["span"] % 2 else -11)  # neighbours may be close
+                axes.annotate(f"span {one['span']}", point, xytext=place, textcoords="offset points", fontsize=8)
     axes.set_xlabel("LUTs of packers, array and normalizer, thousands")
     axes.set_ylabel(f"share of multipliers busy with kept scores, T = {threshold}/n")
     axes.set_ylim(bottom=0)
