@@ -1,5 +1,6 @@
 """``python -m flows simulate``: heads through an engine, compared with the golden model bit by bit."""
 
+import json
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flows import calibrate, engines, heads, report, stimulus
 from flows.heads import InputError
+from flows.run import SimulationError
 from golden import head
 from golden.config import Config
 
@@ -86,6 +88,26 @@ def simulate(
     if report_path is not None:
         report.write_json(made, report_path)
     return exact
+
+
+def measure(
+    path: Path, config: Config, threshold: float, report_path: Path, transform: Path | None = None,
+    predict_dims: int | None = None,
+) -> dict:  # fmt: skip
+    """Report of the heads of a file run in Verilator, with residual compensation and without stalls; also written.
+
+    Raises:
+        InputError: bad input.
+        SimulationError: the run failed, or was not bit-exact; there is no report then.
+    """
+    exact = simulate(
+        path, config, "verilator", threshold, causal=False, residual=True, only=None, out=None, report_path=report_path,
+        waves=None, stall=0, seed=1, transform=transform, predict_dims=predict_dims,
+    )  # fmt: skip
+    if not exact:
+        report_path.unlink()
+        raise SimulationError(f"{report_path.stem} isn't bit-exact")
+    return json.loads(report_path.read_text())
 
 
 def _limit(results, config, stall):

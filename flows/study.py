@@ -16,8 +16,7 @@ from rich.table import Table
 
 from flows import heads, synth
 from flows.engines import ROOT
-from flows.run import SimulationError
-from flows.simulate import simulate
+from flows.simulate import measure
 from golden import head
 from golden.config import CONFIGS, Config
 from golden.packer import sub_rows
@@ -133,13 +132,7 @@ def _simulated(config, threshold, path):
     made = synth.REPORTS / f"study-{threshold}-{config.name}-{path.stem}.json"
     made.parent.mkdir(parents=True, exist_ok=True)
     keys = len(heads.load(path, config)[0][0].k)
-    exact = simulate(
-        path, config, "verilator", threshold / keys, causal=False, residual=True, only=None, out=None, report_path=made,
-        waves=None, stall=0, seed=1, transform=None, predict_dims=None,
-    )  # fmt: skip
-    if not exact:
-        raise SimulationError(f"{path}: {config.name} is not bit-exact")
-    return json.loads(made.read_text())
+    return measure(path, config, threshold / keys, made)
 
 
 _known_masks = {}

@@ -8,6 +8,16 @@
 # - the netlist appears under its name only when it is complete, so that an interrupted run can go on.
 
 yosys -import
+
+# What a command of Yosys prints.
+proc told {args} {
+    tee -q -o told.txt {*}$args
+    set file [open told.txt]
+    set text [read $file]
+    close $file
+    return $text
+}
+
 source edalize_yosys_procs.tcl
 
 verilog_defaults -push
@@ -51,11 +61,7 @@ select -assert-none {*}$latches
 # Yosys leaves the registers of ECP5's block RAMs and DSP blocks unused. The modules of hdl/multiplier.py and
 # hdl/memory.py that have such registers have no others.
 proc listed {args} {
-    tee -q -o listed.txt select -list {*}$args
-    set file [open listed.txt]
-    set lines [split [read $file] \n]
-    close $file
-    return [lsearch -all -inline $lines */*]  ;# without warnings that nothing was found
+    return [lsearch -all -inline [split [told select -list {*}$args] \n] */*]  ;# without warnings that nothing was found
 }
 proc use_registers_inside {modules block parameters ports} {
     array set cells {}
@@ -85,21 +91,18 @@ proc use_registers_inside {modules block parameters ports} {
         select -clear
     }
 }
+
 # A carry chain takes the complement of an operand for nothing (BI, and CI for the carry). Yosys doesn't see that where it
 # depends on a signal: the adder of hdl/add_subtract.py is made such a chain here.
 proc subtract_in_the_chain {modules} {
     foreach object [listed $modules/t:\$alu] {
-        regexp {^([^/]+)/} $object whole module
+        regexp {^([^/]+)/(.*)$} $object whole module cell
         foreach {port wire} {A left B right Y total} {
-            tee -q -o dumped.txt dump $module/w:$wire
-            set file [open dumped.txt]
-            regexp {wire (?:width (\d+))?} [read $file] whole width($wire)
-            close $file
+            regexp {wire (?:width (\d+))?} [told dump $module/w:$wire] whole width($wire)
             setparam -set ${port}_WIDTH $width($wire) $object
         }
         setparam -set A_SIGNED 1 -set B_SIGNED 1 $object
         select -module $module
-        set cell [string range $object [string length $module/] end]
         add -wire unused_x $width(total)
         add -wire unused_co $width(total)
         foreach {port signal} {A left B right BI subtract CI subtract Y total X unused_x CO unused_co} {
@@ -147,12 +150,9 @@ design -push-copy
 if {![string match "synth_xilinx*" $command]} {
     flatten
 }
-tee -q -o check.txt check
+set checked [told check]
 design -pop
-set file [open check.txt]
-set found [regexp {found logic loop[^\n]*} [read $file] loop]
-close $file
-if {$found} {
+if {[regexp {found logic loop[^\n]*} $checked loop]} {
     error "combinational loop: $loop"
 }
 

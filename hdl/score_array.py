@@ -8,7 +8,7 @@ from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.levels import COPIES
 from hdl.stream import Signed
-from hdl.wires import like, number_of
+from hdl.wires import like, number_of, wire
 
 _LEVELS_A_STAGE = 2  # of adders between registers
 _TABLE_BITS = 2  # largest magnitudes whose products come from a table
@@ -162,11 +162,9 @@ def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
 
     accumulated, step, total = (Signed(dot_bits).signal() for _ in range(3))
     subtract = Signal(False)
-    parts += [delayed(clk, negative, subtract, stage), add_subtract(accumulated, step, subtract, total)]
-
-    @always_comb
-    def widen():
-        step.next = step_sum
+    parts += [
+        delayed(clk, negative, subtract, stage), wire(step_sum, step), add_subtract(accumulated, step, subtract, total),
+    ]  # fmt: skip
 
     @always(clk.posedge)
     def accumulate():
@@ -180,7 +178,7 @@ def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
         if capture:
             dot.next = total[dot_bits:]
 
-    return parts, widen, accumulate, result
+    return parts, accumulate, result
 
 
 class Dots:
