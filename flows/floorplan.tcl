@@ -120,9 +120,7 @@ namespace eval floorplan {
             multiplier $y [from_to $column [expr {$column + 15}]] $array.inst_row_$row.inst_lane_*
             multiplier $y [expr {$column + 16}] $array.inst_row_$row.inst_softmax.*
             memory $y_memory [from_to $near [expr {$near + 1}]] $array.inst_row_$row.*
-        }
-        for {set row 0} {$row < 8} {incr row} {
-            memory 70 [from_to 2 40] *.inst_row_packer_$row.*
+            memory $y_memory [from_to [expr {$near - 2}] [expr {$near - 1}]] *.inst_row_packer_$row.*
         }
         for {set part 0} {$part < 8} {incr part} {
             set column [expr {14 + 2 * $part}]

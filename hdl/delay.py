@@ -41,6 +41,12 @@ def register_copy(clk, source, copy):
 
 
 @block
+def port_copy(clk, source, copy):
+    """The same of all signals of a port."""
+    return [register_copy(clk, signal, getattr(copy, name)) for name, signal in vars(source).items()]
+
+
+@block
 def cleared_register(clk, reset, source, target):
     @always(clk.posedge)
     def step():

@@ -2,6 +2,7 @@
 
 from myhdl import Signal, always, always_comb, intbv, modbv
 
+from hdl.delay import register, register_copy
 from hdl.fifo import register_slice
 from hdl.hierarchy import module
 from hdl.normalizer import TAG_BITS
@@ -31,16 +32,19 @@ def output(
     ended = Signal(False)  # its frame has ended early
     open_tag = Signal(intbv(0)[TAG_BITS:])
     last_key_set = Signal(False)  # of the head whose beat is offered
-    offered = Signal(False)
+    offered, will_be_offered = Signal(False), Signal(False)
+    offered_beside_data = Signal(False)  # the same
 
     # Of the head in hand and of the one with the open frame: registers, as everything hangs on them.
     next_poisoned, tag_poisoned = Signal(False), Signal(False)
     room, open_poisoned, step = [Signal(False) for _ in range(3)]
+    room_for_data = Signal(False)  # `room`, as the wide word is not where all else is
     send, end_early, discard = [Signal(False) for _ in range(3)]
 
     @always_comb
     def conditions():
         room.next = not offered or frame.tready
+        room_for_data.next = not offered_beside_data or frame.tready
         open_poisoned.next = opened and tag_poisoned
         step.next = not head.valid or head.ready
 
@@ -91,19 +95,20 @@ def output(
         if head.valid and head.head_last and (send or discard):
             clear_tag.next = 1 << head.tag
 
+    @always_comb
+    def next_offered():
+        will_be_offered.next = (send or end_early or (offered and not frame.tready)) and not reset
+
+    offers = register(clk, will_be_offered, offered), register_copy(clk, will_be_offered, offered_beside_data)
+
     @always(clk.posedge)
     def state():
         if reset:
-            offered.next = False
             opened.next = False
             ended.next = False
             poisoned.next = 0
             head_done.next = False
         else:
-            if send or end_early:
-                offered.next = True
-            elif frame.tready:
-                offered.next = False
             if (send or discard) and head.head_last:
                 opened.next = False
                 ended.next = False
@@ -116,7 +121,7 @@ def output(
     @always(clk.posedge)
     def beat():
         # The wide word under few conditions: what is there without ``offered`` is nobody's.
-        if room:
+        if room_for_data:
             frame.tdata.next = head.data
             if open_poisoned:
                 frame.tdata.next = 0
@@ -133,4 +138,4 @@ def output(
         else:
             head_done_key_set.next = last_key_set
 
-    return slicing, conditions, take, head_in_hand, poison, choice, handshake, state, beat
+    return slicing, conditions, take, head_in_hand, poison, choice, handshake, next_offered, offers, state, beat

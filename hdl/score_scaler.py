@@ -231,11 +231,11 @@ def score_scaler(clk, scoring, results, scores, lane, config):
     queries = [number * lane_count + lane for number in range(pass_count)]
     dots = [[Signal(intbv(0)[config.predicted_dot_bits :]) for _ in queries] for _ in range(key_count)]
     query_exponents = [Signal(intbv(0)[exponent_bits:]) for _ in queries]
-    query_exponent = Signal(intbv(0)[exponent_bits:])
+    query_exponent, late_query_exponent = (Signal(intbv(0)[exponent_bits:]) for _ in range(2))
     key_exponents = [Signal(intbv(0)[exponent_bits:]) for _ in range(key_count)]
     early_unused, unused = (Signal(intbv(0)[PREDICTED_MANTISSA_BITS - 1 :]) for _ in range(2))
-    shift, query_shift, late_query_shift = [
-        Signal(intbv(0, min=0, max=base + (1 << FACTOR_SHIFT_BITS))) for _ in range(3)
+    shift, late_shift, query_shift, late_query_shift = [
+        Signal(intbv(0, min=0, max=base + (1 << FACTOR_SHIFT_BITS))) for _ in range(4)
     ]
     visible = Signal(intbv(0)[key_count:])
 
@@ -246,6 +246,7 @@ def score_scaler(clk, scoring, results, scores, lane, config):
     selectors += [
         only(clk, scoring.others, [results.query_exponents[query] for query in queries], query_exponents),
         either(query_exponents, query_exponent),
+        delayed(clk, query_exponent, late_query_exponent, 1),
     ]
     selectors += [delayed(clk, results.key_exponents[key], key_exponents[key], 4) for key in range(key_count)]
     lower = (1 << (PREDICTED_MANTISSA_BITS - 1)) - 1
@@ -255,9 +256,10 @@ def score_scaler(clk, scoring, results, scores, lane, config):
         early_unused.next = lower ^ (scoring.mantissa & lower)
         unused.next = early_unused
         shift.next = scoring.shift + base
-        query_shift.next = shift - query_exponent
+        late_shift.next = shift
+        query_shift.next = late_shift - late_query_exponent
 
-    shift_in_step = delayed(clk, query_shift, late_query_shift, 2)
+    shift_in_step = delayed(clk, query_shift, late_query_shift, 1)
     masks = _visible_keys(clk, scoring, visible, lane, lane_count, key_count)
     keys = [
         key_scaler(

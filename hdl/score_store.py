@@ -173,6 +173,30 @@ class ReadPlace:
 
 
 @module
+def two_stages(clk, reset, offered, ready, advance, valid):
+    """Which of the reader's two stages hold a chunk: `advance` if the second one (`valid`) doesn't, or it is taken.
+
+    A module, as there are two of it: the words and what finds the next ones are far apart.
+    """
+    fetched = Signal(False)
+
+    @always_comb
+    def step():
+        advance.next = ready or not valid
+
+    @always(clk.posedge)
+    def stages():
+        if reset:
+            fetched.next = False
+            valid.next = False
+        elif advance:
+            fetched.next = offered
+            valid.next = fetched
+
+    return step, stages
+
+
+@module
 def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, chunks, progress, lane, config):
     """Streams complete groups to ``chunks``, query by query, a chunk a cycle, without a gap.
 
@@ -201,6 +225,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])  # the query's last visible key
     next_last_seen, first_seen = (Signal(intbv(0)[config.key_count_bits + 1 :]) for _ in range(2))
     advance, offered, last_chunk, last_query, finish = [Signal(False) for _ in range(5)]
+    advance_words, valid_here = Signal(False), Signal(False)
     first_query, at_last_query = Signal(True), Signal(False)  # which query `place` is at
     at_start, at_last_chunk = Signal(True), Signal(False)  # ... and which chunk (at the group's first one, see `one_chunk`)
     any_complete = Signal(False)  # a complete group is there
@@ -235,7 +260,6 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
 
     @always_comb
     def bounds():
-        advance.next = chunks.ready or not chunks.valid
         offered.next = any_complete and group.valid and group.has_queries
         if at_start:
             last_chunk.next = group.one_chunk
@@ -310,18 +334,14 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
             else:
                 next_last_seen.next = last_seen
 
-    @always(clk.posedge)
-    def valid():
-        if reset:
-            fetched.valid.next = False
-            chunks.valid.next = False
-        elif advance:
-            fetched.valid.next = offered
-            chunks.valid.next = fetched.valid
+    stages = [
+        two_stages(clk, reset, offered, chunks.ready, advance, valid_here),
+        two_stages(clk, reset, offered, chunks.ready, advance_words, chunks.valid),
+    ]
 
     @always(clk.posedge)
     def fetch():
-        if advance:
+        if advance_words:
             fetched.last.next = last_chunk
             fetched.query.next = group.query + index
             fetched.visible.next = last_seen[visible_bits:] + 1
@@ -337,7 +357,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
 
     @always(clk.posedge)
     def offer():
-        if advance:
+        if advance_words:
             chunks.scores.next = word
             if fetched.last:
                 chunks.visible_mask.next = last_mask
@@ -351,12 +371,12 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
             chunks.maximum.next = fetched.maximum
 
     settings = [
-        _settings_register(clk, advance, group, fetched),
-        _settings_register(clk, advance, fetched, chunks),
+        _settings_register(clk, advance_words, group, fetched),
+        _settings_register(clk, advance_words, fetched, chunks),
     ]
     return (
         queue, same, lane_of_group, first_query_of_group, chunks_of_first_query, query, bounds, end_of_group, report, take,
-        groups, next_place, chunk_before_last, next_query, valid, fetch, mask_of_last, offer, settings,
+        groups, next_place, chunk_before_last, next_query, stages, fetch, mask_of_last, offer, settings,
     )  # fmt: skip
 
 

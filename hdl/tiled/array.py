@@ -1,5 +1,7 @@
 """The tiled array: column memories, PE rows and their control (golden twin: golden/tiled.py)."""
 
+from copy import copy
+
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import clog2
@@ -10,7 +12,16 @@ from hdl.stream import Bits, Signed
 from hdl.tiled.activity import count_keys
 from hdl.tiled.columns import column_memories, memory_count
 from hdl.tiled.control import Issue, block_sequence, round_sequence
-from hdl.tiled.interfaces import QueryWrites, RowControl, hand_down, operand_signal, slot_bits
+from hdl.tiled.interfaces import (
+    BURSTS_ON_THEIR_WAY,
+    Burst,
+    QueryWrites,
+    RowControl,
+    hand_down,
+    operand_signal,
+    slot_bits,
+)
+from hdl.tiled.pipeline import burst_copy
 from hdl.tiled.row import row
 from hdl.wires import like
 
@@ -83,7 +94,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     rows = config.rows
 
     control, issue = RowControl(config), Issue(config)
-    controls = [RowControl(config) for _ in range(rows)]
+    controls_on_their_way, controls = [copy(control) for _ in range(rows)], [RowControl(config) for _ in range(rows)]
     next_column_address = Signal(intbv(0)[len(columns.address) :])
     column_addresses = [like(next_column_address) for _ in range(memory_count(config))]
     column_operands = [operand_signal() for _ in range(config.tile_keys)]
@@ -96,7 +107,13 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
 
     blocks_and_tiles = block_sequence(clk, reset, work, blocks, drains, drained, block_done, control.advance, issue, config)
     rounds = round_sequence(clk, reset, issue, control, sums.granted, next_column_address, round_tick, config)
-    copies = [hand_down(clk, reset, control, copy) for copy in controls]
+    copies = []
+    for above, below in zip(controls_on_their_way, controls):
+        for name in BURSTS_ON_THEIR_WAY:
+            burst = getattr(control, name)
+            setattr(above, name, Burst(burst.length))
+            copies.append(burst_copy(clk, reset, burst, getattr(above, name)))
+        copies.append(hand_down(clk, reset, above, below))
     in_step = [
         [register_copy(clk, next_column_address, address) for address in column_addresses],
         cleared_register(clk, reset, will_be_taken, taken),

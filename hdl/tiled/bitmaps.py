@@ -4,7 +4,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 from myhdl._Signal import Constant
 
 from golden.config import KEPT_FRACTION, clog2
-from hdl.delay import register_copy
+from hdl.delay import port_copy, register_copy
 from hdl.fifo import fifo, register_slice
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
@@ -257,10 +257,14 @@ def bitmaps(clk, reset, groups, bits, results, blocks, items, records, drained, 
     first_queries = block_heads(clk, bits_here[0], numbers[0], head, config)
     scheduler = block_scheduler(clk, reset, head, states, busy, job, blocks, block_packed, config)
     resets = [Signal(True) for _ in row_numbers]
+    # The rows are all over the part.
+    row_jobs, row_writes = [PackingJob(config) for _ in row_numbers], [BitmapWrite(config) for _ in row_numbers]
     row_packers = [
-        row_packer(clk, resets[row], row_numbers[row], job, writes[row & lane_mask], items[row], busy[row], config)
+        row_packer(clk, resets[row], row_numbers[row], row_jobs[row], row_writes[row], items[row], busy[row], config)
         for row in range(config.rows)
     ]
     copies = [register_copy(clk, reset, copy) for copy in resets]
+    copies += [port_copy(clk, job, copy) for copy in row_jobs]
+    copies += [port_copy(clk, writes[row & lane_mask], copy) for row, copy in enumerate(row_writes)]
     query_record = query_records(clk, lane_records, head, records, config)
     return tracker, slices, stores, first_queries, scheduler, copies, row_packers, query_record

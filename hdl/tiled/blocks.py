@@ -10,7 +10,7 @@ from hdl.stream import Bits, Flag, Stream
 from hdl.tiled.interfaces import RING_BITS, RING_BLOCKS, TAG_BITS
 
 BITMAP_BLOCKS = 2  # blocks that have bitmaps; RING_BLOCKS have query records
-Scheduler = enum("WAIT", "READ", "EXTENT", "TILES", "START", "PACK")
+Scheduler = enum("WAIT", "READ", "EXTENT", "TILES", "START", "COPY", "BEGIN", "PACK")
 
 
 class BlockStates:
@@ -198,8 +198,9 @@ def block_tracker(clk, reset, groups, lane_groups, arrivals, block_packed, drain
 def block_scheduler(clk, reset, head, states, busy, job, blocks, block_packed, config):
     """Starts the packers of all rows on the next complete block, and tells the array (stream `blocks`).
 
-    Five cycles from `complete` to `start`. `block_packed` (pulse) when no row is `busy` and the array has taken the
-    message, so the packers are at most the work queues and one message ahead of the array.
+    Five cycles from `complete` to `start`, which the rows see a cycle later; `busy` comes in the cycle after that.
+    `block_packed` (pulse) when no row is `busy` and the array has taken the message, so the packers are at most the work
+    queues and one message ahead of the array.
     """
     tile_shift, rows = clog2(config.tile_keys), config.rows
     state = Signal(Scheduler.WAIT)
@@ -217,8 +218,11 @@ def block_scheduler(clk, reset, head, states, busy, job, blocks, block_packed, c
     fields = unpack(read_word, first)
 
     @always_comb
-    def flags():
+    def half():
         parity.next = number[0]
+
+    @always(clk.posedge)
+    def rows_under_way():
         running = False
         for row in range(rows):
             running = running or busy[row]
@@ -243,14 +247,16 @@ def block_scheduler(clk, reset, head, states, busy, job, blocks, block_packed, c
             job.start.next = True
             blocks.valid.next = True
             state.next = Scheduler.START
-        elif state == Scheduler.START:
-            if blocks.ready:
-                blocks.valid.next = False
-            state.next = Scheduler.PACK
         else:
             if blocks.ready:
                 blocks.valid.next = False
-            if not any_busy and not blocks.valid:
+            if state == Scheduler.START:
+                state.next = Scheduler.COPY
+            elif state == Scheduler.COPY:
+                state.next = Scheduler.BEGIN
+            elif state == Scheduler.BEGIN:
+                state.next = Scheduler.PACK
+            elif not any_busy and not blocks.valid:
                 block_packed.next = True
                 number.next = number + 1
                 state.next = Scheduler.WAIT
@@ -285,4 +291,4 @@ def block_scheduler(clk, reset, head, states, busy, job, blocks, block_packed, c
         job.tiles.next = blocks.tiles
         job.causal.next = blocks.causal
 
-    return heads, fields, flags, step, message, job_of_message
+    return heads, fields, half, rows_under_way, step, message, job_of_message

@@ -224,7 +224,7 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
     value_bit = dimension_bits + clog2(config.max_tiles)  # of the address
     last_score, last_value = d - 1, period - 1
     take_at, swap_at, scale_at = COLUMNS - 2, d + COLUMNS - 2, timing.scale - 2
-    exponent_at = (timing.exponents - 3) % period
+    exponent_at = (timing.exponents - 4) % period
 
     count = Signal(modbv(0)[dimension_bits + 1 :])
     busy = Signal(False)
@@ -335,7 +335,7 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
 
     bursts = [
         count_burst(clk, reset, control.scale, control.chosen),
-        delayed(clk, control.scale, scored_start, SCALER_CYCLES - 1, reset),
+        delayed(clk, control.scale, scored_start, SCALER_CYCLES - 2, reset),
         burst_for_all_rows(clk, reset, scored_start, control.scored),
         burst_for_all_rows(clk, reset, exponent_start, control.exponent),
         delayed(clk, exponent_start, pushed_start, EXPONENT_CYCLES, reset),

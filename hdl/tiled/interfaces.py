@@ -114,10 +114,14 @@ class Burst:
         self.index = Signal(intbv(0)[address_bits(length) :])
 
 
+BURSTS_ON_THEIR_WAY = ("scored", "exponent", "pushed")
+"""Of `RowControl`: bursts that come to the rows by a register more than all else, as they have the time."""
+
+
 class RowControl:
     """What the control tells all rows alike, and each row a copy of its own (`hand_down`), which makes the cycles.
 
-    Stages and cycles are those of `hdl.tiled.timing`.
+    Stages and cycles are those of `hdl.tiled.timing`, but BURSTS_ON_THEIR_WAY leave the control a cycle earlier.
 
     Attributes:
         begin: the next cycle is cycle 0 of an SDDMM phase, ...

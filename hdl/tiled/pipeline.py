@@ -4,6 +4,7 @@ from myhdl import always, always_comb, block
 
 from golden.config import OPERAND_BITS
 from hdl.delay import cleared_register, register
+from hdl.hierarchy import module
 from hdl.tiled.interfaces import Burst
 from hdl.wires import number_of
 
@@ -42,14 +43,24 @@ def count_burst(clk, reset, start, burst):
 
 
 @block
-def burst_for_all_rows(clk, reset, start, burst):
-    """A burst begins in the second cycle after `start`: the registers that all rows read may lie in the middle of them."""
-    counted = Burst(burst.length)
+def _burst_register(clk, reset, source, target):
     return (
-        count_burst(clk, reset, start, counted),
-        [cleared_register(clk, reset, getattr(counted, name), getattr(burst, name)) for name in ("active", "first", "last")],
-        register(clk, counted.index, burst.index),
+        [cleared_register(clk, reset, getattr(source, name), getattr(target, name)) for name in ("active", "first", "last")],
+        register(clk, source.index, target.index),
     )
+
+
+@block
+def burst_for_all_rows(clk, reset, start, burst):
+    """A burst begins in the second cycle after `start`: all rows read registers, not what is made of the count."""
+    counted = Burst(burst.length)
+    return count_burst(clk, reset, start, counted), _burst_register(clk, reset, counted, burst)
+
+
+@module
+def burst_copy(clk, reset, burst, copy):
+    """One of several registers with the same `burst`, as `register_copy`."""
+    return _burst_register(clk, reset, burst, copy)
 
 
 @block
