@@ -30,7 +30,7 @@ class RowComplete:
 class RowStatus:
     """Read port: whether the row of ``entry`` is complete, and its denominator, one cycle later.
 
-    A pulse of ``take`` makes ``entry`` incomplete again, until its next row is complete.
+    A pulse of ``take`` makes ``entry`` incomplete again, two cycles later, until its next row is complete.
     """
 
     def __init__(self, config):
@@ -76,6 +76,8 @@ def raw_ring(clk, reset, writes, completed, status, numerators, config):
         clk, completed.active, completed.entry, completed.denominator, status.entry, status.denominator, depth=entries
     )
     complete, set_flag, clear_flag = [Signal(intbv(0)[entries:]) for _ in range(3)]
+    # Flags go a cycle later: an entry isn't looked at again before its next row is dispatched.
+    taken, taken_entry = Signal(False), Signal(intbv(0)[entry_bits(config) :])
 
     @always_comb
     def changes():
@@ -83,8 +85,13 @@ def raw_ring(clk, reset, writes, completed, status, numerators, config):
         clear_flag.next = 0
         if completed.active:
             set_flag.next = 1 << completed.entry
-        if status.take:
-            clear_flag.next = 1 << status.entry
+        if taken:
+            clear_flag.next = 1 << taken_entry
+
+    @always(clk.posedge)
+    def rows_taken():
+        taken.next = status.take and not reset
+        taken_entry.next = status.entry
 
     @always(clk.posedge)
     def complete_rows():
@@ -96,4 +103,4 @@ def raw_ring(clk, reset, writes, completed, status, numerators, config):
             complete.next = (complete | set_flag) & ~clear_flag
         status.complete.next = complete[status.entry]
 
-    return on_the_way, banks, read, denominators, changes, complete_rows
+    return on_the_way, banks, read, denominators, changes, rows_taken, complete_rows
