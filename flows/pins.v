@@ -18,26 +18,28 @@ module sanger_pins #(
     reg core_reset;
     reg [INPUT_BITS-1:0] inputs;
     reg [OUTPUT_BITS-1:0] outputs;
+    reg m_axis_tready;  // at the outputs, not among the inputs
     wire [OUTPUT_BITS-1:0] from_core;
 
-    assign shift_out = outputs[OUTPUT_BITS-1];
-
-    always @(posedge clk) begin
-        core_reset <= reset;
-        inputs <= {inputs[INPUT_BITS-2:0], shift_in};
-        outputs <= load ? from_core : {outputs[OUTPUT_BITS-2:0], 1'b0};
-    end
-
     wire [STREAM_BITS-1:0] s_axis_tdata;
-    wire s_axis_tlast, s_axis_tuser, s_axis_tvalid, m_axis_tready;
+    wire s_axis_tlast, s_axis_tuser, s_axis_tvalid, ready_input;
     wire [ADDRESS_BITS-1:0] s_axil_awaddr, s_axil_araddr;
     wire [31:0] s_axil_wdata;
     wire [3:0] s_axil_wstrb;
     wire s_axil_awvalid, s_axil_wvalid, s_axil_bready, s_axil_arvalid, s_axil_rready;
 
-    assign {s_axis_tdata, s_axis_tlast, s_axis_tuser, s_axis_tvalid, m_axis_tready, s_axil_awaddr, s_axil_awvalid,
+    assign {s_axis_tdata, s_axis_tlast, s_axis_tuser, s_axis_tvalid, ready_input, s_axil_awaddr, s_axil_awvalid,
             s_axil_wdata, s_axil_wstrb, s_axil_wvalid, s_axil_bready, s_axil_araddr, s_axil_arvalid,
             s_axil_rready} = inputs;
+
+    assign shift_out = outputs[OUTPUT_BITS-1];
+
+    always @(posedge clk) begin
+        core_reset <= reset;
+        m_axis_tready <= ready_input;
+        inputs <= {inputs[INPUT_BITS-2:0], shift_in};
+        outputs <= load ? from_core : {outputs[OUTPUT_BITS-2:0], 1'b0};
+    end
 
     sanger_core core (
         .clk(clk), .reset(core_reset),

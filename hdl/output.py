@@ -26,6 +26,9 @@ def output(
     coming, head = rows_out.like(), rows_out.like()
     slicing = register_slice(clk, reset, rows_out, coming)
 
+    # Where poison comes from may be far away.
+    poison_here, tag_here = Signal(False), Signal(intbv(0)[TAG_BITS:])
+    poison_registers = register(clk, poison_valid, poison_here), register(clk, poison_tag, tag_here)
     poisoned = Signal(intbv(0)[TAGS:])
     set_tag, clear_tag = [Signal(modbv(0)[TAGS:]) for _ in range(2)]
     opened = Signal(False)  # a beat of the head in hand was offered
@@ -67,12 +70,12 @@ def output(
     @always(clk.posedge)
     def poison():
         if step:
-            next_poisoned.next = poisoned[coming.tag] or (poison_valid and poison_tag == coming.tag)
-        elif poison_valid and poison_tag == head.tag:
+            next_poisoned.next = poisoned[coming.tag] or (poison_here and tag_here == coming.tag)
+        elif poison_here and tag_here == head.tag:
             next_poisoned.next = True
         if send:
-            tag_poisoned.next = poison_valid and poison_tag == head.tag
-        elif poison_valid and poison_tag == open_tag:
+            tag_poisoned.next = poison_here and tag_here == head.tag
+        elif poison_here and tag_here == open_tag:
             tag_poisoned.next = True
 
     @always_comb
@@ -89,8 +92,8 @@ def output(
         stall_out.next = offered and not frame.tready
         # 0 << tag would be unknown in Verilog while the tag is
         set_tag.next = 0
-        if poison_valid:
-            set_tag.next = 1 << poison_tag
+        if poison_here:
+            set_tag.next = 1 << tag_here
         clear_tag.next = 0
         if head.valid and head.head_last and (send or discard):
             clear_tag.next = 1 << head.tag
@@ -138,4 +141,4 @@ def output(
         else:
             head_done_key_set.next = last_key_set
 
-    return slicing, conditions, take, head_in_hand, poison, choice, handshake, next_offered, offers, state, beat
+    return slicing, poison_registers, conditions, take, head_in_hand, poison, choice, handshake, next_offered, offers, state, beat

@@ -112,7 +112,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
         for name in BURSTS_ON_THEIR_WAY:
             burst = getattr(control, name)
             setattr(above, name, Burst(burst.length))
-            copies.append(burst_copy(clk, reset, burst, getattr(above, name)))
+            copies.append(burst_copy(clk, burst, getattr(above, name)))
         copies.append(hand_down(clk, reset, above, below))
     in_step = [
         [register_copy(clk, next_column_address, address) for address in column_addresses],

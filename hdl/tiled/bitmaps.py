@@ -258,13 +258,12 @@ def bitmaps(clk, reset, groups, bits, results, blocks, items, records, drained, 
     scheduler = block_scheduler(clk, reset, head, states, busy, job, blocks, block_packed, config)
     resets = [Signal(True) for _ in row_numbers]
     # The rows are all over the part.
-    row_jobs, row_writes = [PackingJob(config) for _ in row_numbers], [BitmapWrite(config) for _ in row_numbers]
+    row_jobs = [PackingJob(config) for _ in row_numbers]
     row_packers = [
-        row_packer(clk, resets[row], row_numbers[row], row_jobs[row], row_writes[row], items[row], busy[row], config)
+        row_packer(clk, resets[row], row_numbers[row], row_jobs[row], writes[row & lane_mask], items[row], busy[row], config)
         for row in range(config.rows)
     ]
     copies = [register_copy(clk, reset, copy) for copy in resets]
     copies += [port_copy(clk, job, copy) for copy in row_jobs]
-    copies += [port_copy(clk, writes[row & lane_mask], copy) for row, copy in enumerate(row_writes)]
     query_record = query_records(clk, lane_records, head, records, config)
     return tracker, slices, stores, first_queries, scheduler, copies, row_packers, query_record

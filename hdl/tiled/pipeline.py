@@ -3,8 +3,7 @@
 from myhdl import always, always_comb, block
 
 from golden.config import OPERAND_BITS
-from hdl.delay import cleared_register, register
-from hdl.hierarchy import module
+from hdl.delay import cleared_register, register, register_copy
 from hdl.tiled.interfaces import Burst
 from hdl.wires import number_of
 
@@ -43,24 +42,20 @@ def count_burst(clk, reset, start, burst):
 
 
 @block
-def _burst_register(clk, reset, source, target):
+def burst_for_all_rows(clk, reset, start, burst):
+    """A burst begins in the second cycle after `start`: all rows read registers, not what is made of the count."""
+    counted = Burst(burst.length)
     return (
-        [cleared_register(clk, reset, getattr(source, name), getattr(target, name)) for name in ("active", "first", "last")],
-        register(clk, source.index, target.index),
+        count_burst(clk, reset, start, counted),
+        [cleared_register(clk, reset, getattr(counted, name), getattr(burst, name)) for name in ("active", "first", "last")],
+        register(clk, counted.index, burst.index),
     )
 
 
 @block
-def burst_for_all_rows(clk, reset, start, burst):
-    """A burst begins in the second cycle after `start`: all rows read registers, not what is made of the count."""
-    counted = Burst(burst.length)
-    return count_burst(clk, reset, start, counted), _burst_register(clk, reset, counted, burst)
-
-
-@module
-def burst_copy(clk, reset, burst, copy):
+def burst_copy(clk, burst, copy):
     """One of several registers with the same `burst`, as `register_copy`."""
-    return _burst_register(clk, reset, burst, copy)
+    return [register_copy(clk, getattr(burst, name), getattr(copy, name)) for name in ("active", "first", "last", "index")]
 
 
 @block

@@ -3,6 +3,7 @@
 from myhdl import Signal, always, always_comb, intbv
 
 from golden.config import clog2
+from hdl.delay import register_copy
 from hdl.hierarchy import module
 from hdl.memory import ram_with_enable
 from hdl.packer import packer
@@ -43,7 +44,8 @@ def bitmap_words(clk, reset, row, job, write, words, busy, config):
     tile = Signal(intbv(0)[len(job.tiles) :])
     slot = Signal(intbv(0)[clog2(slots + 1) :])  # `slots`: the end mark
     query = Signal(intbv(0)[clog2(slots + 1) + row_bits :])
-    address = Signal(intbv(0)[len(write.address) :])
+    address, write_address = (Signal(intbv(0)[len(write.address) :]) for _ in range(2))
+    write_data = Signal(intbv(0)[config.tile_keys :])
     fetched, word = (Signal(intbv(0)[config.tile_keys :]) for _ in range(2))
 
     # beside `fetched`
@@ -62,15 +64,20 @@ def bitmap_words(clk, reset, row, job, write, words, busy, config):
         enable.next = words.ready or not words.valid
         read_enable.next = reading and (words.ready or not words.valid)
         last_tile.next = tile + 1 == job.tiles
-        write_enable.next = write.enable and write.row == row >> lane_shift
 
     @always_comb
     def addresses():
         query.next = (slot << row_bits) | row
         address.next = (job.parity << (tile_bits + slot_bits)) | (tile << slot_bits) | (slot & (slots - 1))
 
+    # The rows are all over the part: written a cycle later, and long before `start`.
+    @always(clk.posedge)
+    def write_here():
+        write_enable.next = write.enable and write.row == row >> lane_shift
+
+    on_the_way = register_copy(clk, write.address, write_address), register_copy(clk, write.data, write_data)
     memory = ram_with_enable(
-        clk, write_enable, write.address, write.data, read_enable, address, fetched, depth=2 << (tile_bits + slot_bits)
+        clk, write_enable, write_address, write_data, read_enable, address, fetched, depth=2 << (tile_bits + slot_bits)
     )  # fmt: skip
 
     @always(clk.posedge)
@@ -145,7 +152,7 @@ def bitmap_words(clk, reset, row, job, write, words, busy, config):
         elif words.valid and words.ready and shown_last:
             busy.next = False
 
-    return moves, addresses, memory, position, at_the_memory, behind_the_memory, show, occupied
+    return moves, addresses, write_here, on_the_way, memory, position, at_the_memory, behind_the_memory, show, occupied
 
 
 @module
