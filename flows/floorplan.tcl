@@ -3,7 +3,7 @@
 # Its placers don't know that these are in a few rows of the part, and move them there after the rest is placed: a lane ends
 # up far from its multiplier. Here each lane, cluster or row has its own piece of a row, with its memories next to it.
 #
-#   y = 82   block RAM      predictor
+#   y = 82   block RAM      bitmaps, predictor          predictor, comparator
 #   y = 70   block RAM      comparator, normalizer
 #   y = 58   multipliers    cluster 2, normalizer      PE rows 6, 7, normalizer
 #   y = 46   block RAM      keys                       columns
@@ -105,10 +105,10 @@ namespace eval floorplan {
         memory 70 [from_to 51 34] *visible_sum*
         memory 46 [from_to 51 40] *raw_ring*
         memory 70 [from_to 10 21] *comparator*
-        memory 82 [from_to 34 51] *bitmap_ring*
-        memory 82 [from_to 34 51] *entry_records*
+        memory 82 [from_to 17 0] *bitmap_ring*
+        memory 82 [from_to 17 0] *entry_records*
         memory 70 [from_to 26 39] *row_sender*
-        memory 82 [from_to 4 33] *predictor*
+        memory 82 [from_to 18 51] *predictor*
     }
 
     # Eight rows of sixteen lanes, three rows of the array in one of the part; the memories of the columns in the middle.

@@ -141,4 +141,7 @@ def output(
         else:
             head_done_key_set.next = last_key_set
 
-    return slicing, poison_registers, conditions, take, head_in_hand, poison, choice, handshake, next_offered, offers, state, beat
+    return (
+        slicing, poison_registers, conditions, take, head_in_hand, poison, choice, handshake, next_offered, offers, state,
+        beat,
+    )  # fmt: skip
