@@ -4,6 +4,7 @@ Both are generic over the fields of the stream and cut every combinational path 
 """
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 
+from hdl.delay import register, register_copy
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 from hdl.wires import number_of, wire
@@ -100,7 +101,8 @@ def fifo(clk, reset, inp, out, depth):
     write_enable = Signal(False)
     read_enable = Signal(False)
     not_full, filled, stays_free = Signal(True), Signal(False), Signal(True)
-    occupied = Signal(False)
+    occupied, will_be_occupied = Signal(False), Signal(False)
+    occupied_beside_word = Signal(False)  # the same: a wide word is spread out, and the other side shouldn't wait for it
 
     @always_comb
     def enables():
@@ -112,18 +114,17 @@ def fifo(clk, reset, inp, out, depth):
     )
     memory = distributed_ram(clk, write_enable, write_address, inp_word, read_address, read_word, depth=depth)
 
-    @always(clk.posedge)
-    def occupancy():
-        if reset:
-            occupied.next = False
-        elif read_enable:
-            occupied.next = True
-        elif out.ready:
-            occupied.next = False
+    @always_comb
+    def next_occupancy():
+        will_be_occupied.next = (read_enable or (occupied and not out.ready)) and not reset
+
+    occupancy = (
+        register(clk, will_be_occupied, occupied), register_copy(clk, will_be_occupied, occupied_beside_word)
+    )  # fmt: skip
 
     @always(clk.posedge)
     def output_register():
-        if out.ready or not occupied:  # and not only with `read_enable`: many flip-flops wait for this
+        if out.ready or not occupied_beside_word:  # and not only with `read_enable`: many flip-flops wait for this
             out_word.next = read_word
 
     @always_comb
@@ -131,7 +132,9 @@ def fifo(clk, reset, inp, out, depth):
         inp.ready.next = not_full
         out.valid.next = occupied
 
-    return enables, pointers, memory, occupancy, output_register, handshake, unpack(out_word, out)
+    return (
+        enables, pointers, memory, next_occupancy, occupancy, output_register, handshake, unpack(out_word, out),
+    )  # fmt: skip
 
 
 @module
