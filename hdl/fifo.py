@@ -4,10 +4,9 @@ Both are generic over the fields of the stream and cut every combinational path 
 """
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 
-from hdl.delay import register, register_copy
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
-from hdl.wires import number_of, wire
+from hdl.wires import like, number_of, wire
 
 
 def word_width(stream):
@@ -34,6 +33,64 @@ def unpack(word, stream):
         copies.append(copy(part, getattr(stream, name)))
         top = bottom
     return copies
+
+
+PART_BITS = 32
+
+
+def _part_borders(bits):
+    return [(min(low + PART_BITS, bits), low) for low in range(0, bits, PART_BITS)]
+
+
+def parts_of(word):
+    """The word in parts of PART_BITS (the last one may be shorter), the lowest first."""
+    if word._type is bool:
+        return [word]
+    return [word(high, low) for high, low in _part_borders(len(word))]
+
+
+def part_signals(bits):
+    """Signals for the parts of a word of so many bits, the lowest first."""
+    return [Signal(intbv(0)[high - low:]) for high, low in _part_borders(bits)]
+
+
+@block
+def join_parts(parts, word):
+    """``word`` is made of the parts."""
+    return wire(ConcatSignal(*reversed(parts)) if len(parts) > 1 else parts[0], word)
+
+
+@module
+def part_register(clk, occupied, ready, source, part):
+    """Register for a part of a word, which takes what comes unless it is `occupied` and not `ready`.
+
+    A module, so that each part has an enable next to it: a wide word is spread over the chip, and the control waits for none.
+    """
+
+    @always(clk.posedge)
+    def take():
+        if ready or not occupied:
+            part.next = source
+
+    return take
+
+
+@module
+def part_of_slice(clk, occupied, ready, waiting, source, part):
+    """The two registers of a `register_slice` for a part of a word."""
+    waiting_part = like(part)
+
+    @always(clk.posedge)
+    def words():
+        if not waiting:
+            waiting_part.next = source
+        if ready or not occupied:
+            if waiting:
+                part.next = waiting_part
+            else:
+                part.next = source
+
+    return words
 
 
 @block
@@ -94,6 +151,7 @@ def fifo(clk, reset, inp, out, depth):
     inp_word = pack(inp)
     read_word = Signal(intbv(0)[word_width(inp):])
     out_word = Signal(intbv(0)[word_width(inp):])
+    out_parts = part_signals(len(out_word))
 
     address_width = depth.bit_length() - 1
     write_address = Signal(intbv(0)[address_width:])
@@ -101,8 +159,7 @@ def fifo(clk, reset, inp, out, depth):
     write_enable = Signal(False)
     read_enable = Signal(False)
     not_full, filled, stays_free = Signal(True), Signal(False), Signal(True)
-    occupied, will_be_occupied = Signal(False), Signal(False)
-    occupied_beside_word = Signal(False)  # the same: a wide word is spread out, and the other side shouldn't wait for it
+    occupied = Signal(False)
 
     @always_comb
     def enables():
@@ -114,35 +171,36 @@ def fifo(clk, reset, inp, out, depth):
     )
     memory = distributed_ram(clk, write_enable, write_address, inp_word, read_address, read_word, depth=depth)
 
-    @always_comb
-    def next_occupancy():
-        will_be_occupied.next = (read_enable or (occupied and not out.ready)) and not reset
-
-    occupancy = (
-        register(clk, will_be_occupied, occupied), register_copy(clk, will_be_occupied, occupied_beside_word)
-    )  # fmt: skip
-
     @always(clk.posedge)
-    def output_register():
-        if out.ready or not occupied_beside_word:  # and not only with `read_enable`: many flip-flops wait for this
-            out_word.next = read_word
+    def occupancy():
+        if reset:
+            occupied.next = False
+        elif read_enable:
+            occupied.next = True
+        elif out.ready:
+            occupied.next = False
 
     @always_comb
     def handshake():
         inp.ready.next = not_full
         out.valid.next = occupied
 
+    # Not only with `read_enable`: many flip-flops wait for this.
+    output_register = [
+        part_register(clk, occupied, out.ready, source, part) for source, part in zip(parts_of(read_word), out_parts)
+    ]
     return (
-        enables, pointers, memory, next_occupancy, occupancy, output_register, handshake, unpack(out_word, out),
+        enables, pointers, memory, occupancy, output_register, join_parts(out_parts, out_word), handshake,
+        unpack(out_word, out),
     )  # fmt: skip
 
 
 @module
 def register_slice(clk, reset, inp, out):
     """Two registers that cut a stream: all outputs come from registers, one item a cycle, one cycle of latency."""
-    inp_word = pack(inp)
+    inp_word = Signal(intbv(0)[word_width(inp):])
     out_word = Signal(intbv(0)[word_width(inp):])
-    waiting_word = Signal(intbv(0)[word_width(inp):])
+    out_parts = part_signals(len(out_word))
     occupied = Signal(False)
     waiting = Signal(False)             # waiting_word holds an item: out was stalled when it came
     accepting = Signal(True)            # not so: a register for the other side, as a whole word waits for `waiting`
@@ -161,19 +219,16 @@ def register_slice(clk, reset, inp, out):
             waiting.next = True
             accepting.next = False
 
-    @always(clk.posedge)
-    def words():
-        if not waiting:
-            waiting_word.next = inp_word
-        if out.ready or not occupied:
-            if waiting:
-                out_word.next = waiting_word
-            else:
-                out_word.next = inp_word
+    words = [
+        part_of_slice(clk, occupied, out.ready, waiting, source, part)
+        for source, part in zip(parts_of(inp_word), out_parts)
+    ]
 
     @always_comb
     def handshake():
         inp.ready.next = accepting
         out.valid.next = occupied
 
-    return control, words, handshake, unpack(out_word, out)
+    return (
+        wire(pack(inp), inp_word), control, words, join_parts(out_parts, out_word), handshake, unpack(out_word, out),
+    )  # fmt: skip

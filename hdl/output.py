@@ -2,12 +2,26 @@
 
 from myhdl import Signal, always, always_comb, intbv, modbv
 
-from hdl.delay import register, register_copy
-from hdl.fifo import register_slice
+from hdl.delay import register
+from hdl.fifo import join_parts, part_register, part_signals, parts_of, register_slice
 from hdl.hierarchy import module
 from hdl.normalizer import TAG_BITS
 
 TAGS = 1 << TAG_BITS
+
+
+@module
+def _part_of_frame(clk, offered, ready, clear, source, part):
+    """Register for a part of a frame's beat; all zero after ``clear``."""
+
+    @always(clk.posedge)
+    def take():
+        if ready or not offered:
+            part.next = source
+            if clear:
+                part.next = 0
+
+    return take
 
 
 @module
@@ -35,19 +49,17 @@ def output(
     ended = Signal(False)  # its frame has ended early
     open_tag = Signal(intbv(0)[TAG_BITS:])
     last_key_set = Signal(False)  # of the head whose beat is offered
-    offered, will_be_offered = Signal(False), Signal(False)
-    offered_beside_data = Signal(False)  # the same
+    offered = Signal(False)
+    head_parts, frame_parts = part_signals(config.stream_bits), part_signals(config.stream_bits)
 
     # Of the head in hand and of the one with the open frame: registers, as everything hangs on them.
     next_poisoned, tag_poisoned = Signal(False), Signal(False)
     room, open_poisoned, step = [Signal(False) for _ in range(3)]
-    room_for_data = Signal(False)  # `room`, as the wide word is not where all else is
     send, end_early, discard = [Signal(False) for _ in range(3)]
 
     @always_comb
     def conditions():
         room.next = not offered or frame.tready
-        room_for_data.next = not offered_beside_data or frame.tready
         open_poisoned.next = opened and tag_poisoned
         step.next = not head.valid or head.ready
 
@@ -62,7 +74,6 @@ def output(
         elif step:
             head.valid.next = coming.valid
         if step:
-            head.data.next = coming.data
             head.tag.next = coming.tag
             head.key_set.next = coming.key_set
             head.head_last.next = coming.head_last
@@ -98,20 +109,19 @@ def output(
         if head.valid and head.head_last and (send or discard):
             clear_tag.next = 1 << head.tag
 
-    @always_comb
-    def next_offered():
-        will_be_offered.next = (send or end_early or (offered and not frame.tready)) and not reset
-
-    offers = register(clk, will_be_offered, offered), register_copy(clk, will_be_offered, offered_beside_data)
-
     @always(clk.posedge)
     def state():
         if reset:
+            offered.next = False
             opened.next = False
             ended.next = False
             poisoned.next = 0
             head_done.next = False
         else:
+            if send or end_early:
+                offered.next = True
+            elif frame.tready:
+                offered.next = False
             if (send or discard) and head.head_last:
                 opened.next = False
                 ended.next = False
@@ -123,11 +133,6 @@ def output(
 
     @always(clk.posedge)
     def beat():
-        # The wide word under few conditions: what is there without ``offered`` is nobody's.
-        if room_for_data:
-            frame.tdata.next = head.data
-            if open_poisoned:
-                frame.tdata.next = 0
         if send:
             frame.tlast.next = head.head_last
             frame.tuser.next = False
@@ -141,7 +146,15 @@ def output(
         else:
             head_done_key_set.next = last_key_set
 
+    # The wide words under few conditions: what is there without a flag is nobody's.
+    words = [
+        [
+            part_register(clk, head.valid, head.ready, coming_part, head_part),
+            _part_of_frame(clk, offered, frame.tready, open_poisoned, head_part, frame_part),
+        ]
+        for coming_part, head_part, frame_part in zip(parts_of(coming.data), head_parts, frame_parts)
+    ]  # fmt: skip
     return (
-        slicing, poison_registers, conditions, take, head_in_hand, poison, choice, handshake, next_offered, offers, state,
-        beat,
+        slicing, poison_registers, conditions, take, head_in_hand, poison, choice, handshake, state, beat, words,
+        join_parts(frame_parts, frame.tdata),
     )  # fmt: skip
