@@ -73,10 +73,10 @@ def test_one_wrong_bit_in_the_verilog_fails(simulation, tmp_path):
     _, folder = simulation
     broken = tmp_path / "sim"
     shutil.copytree(folder, broken)
-    module = next(broken.rglob("sanger_output*.v"))
+    module = next(broken.rglob("sanger__part_of_frame*.v"))
     text = module.read_text()
-    assert text.count("frame_tdata <= head_data;") == 1
-    module.write_text(text.replace("frame_tdata <= head_data;", "frame_tdata <= head_data ^ 8;"))
+    assert text.count("part <= source;") == 1
+    module.write_text(text.replace("part <= source;", "part <= source ^ 8;"))
     for old in broken.glob("sanger_[0-9]*"):
         if old.suffix not in (".yml", ".scr") and old.is_file() and not old.name.endswith(".eda.yml"):
             old.unlink()
