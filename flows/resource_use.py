@@ -92,9 +92,10 @@ with span 2 (none in the 61st), and 8,926 with span 4, no longer fewer than befo
 
 The clock of `small_tiled` was router2's for a while: 69.9 MHz (commit 68d0cfb), where nextpnr estimated 93 before routing. A net that
 leads to four inputs or more grows from what of it lies near the next input, however long the way there was, so that some inputs get
-13 ns of wire. nextpnr's `--tmg-ripup` mends such detours as long as a path misses the target, and doesn't end if one always does: the target is 80 MHz
-(`sanger.core`), which is a tenth less than what nextpnr expects of the placement. For 85 MHz, some paths missed it time and
-again, and in the 71st iteration 347 wires were still used twice.
+13 ns of wire. nextpnr's `--tmg-ripup` mends such detours as long as a path misses the target, and doesn't end if one always does. So the clock
+comes out between the target and what nextpnr expects of the placement: 92.2 MHz for a target of 80 and 89 expected (commit 264b3b3),
+84.4 for 80 and 86.0 (1fd4175), 87.4 for 87 and 96.7 (dd3cd53; the path is a detour). For 85 with 89 expected, some paths
+missed it time and again. The target (`sanger.core`) is a tenth less than expected; nearer to it hasn't been tried for the last one.
 
 What is added or subtracted depending on a signal is one carry chain (`hdl/add_subtract.py`, `flows/synth.tcl`; proved in
 `tests/test_synth.py`): `small` takes 62,271 LUTs instead of 65,682, and still isn't routed. In a native
