@@ -41,9 +41,9 @@ def register_copy(clk, source, copy):
 
 
 @block
-def port_copy(clk, source, copy):
-    """The same of all signals of a port."""
-    return [register_copy(clk, signal, getattr(copy, name)) for name, signal in vars(source).items()]
+def port_copy(clk, source, copy, names):
+    """The same of the signals ``names`` of a port."""
+    return [register_copy(clk, getattr(source, name), getattr(copy, name)) for name in names]
 
 
 @block

@@ -6,7 +6,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
-from hdl.wires import like, number_of, wire
+from hdl.wires import like, number_of, side_by_side, wire
 
 
 def word_width(stream):
@@ -36,6 +36,7 @@ def unpack(word, stream):
 
 
 PART_BITS = 32
+"""Of a word that shares an enable."""
 
 
 def _part_borders(bits):
@@ -43,7 +44,8 @@ def _part_borders(bits):
 
 
 def parts_of(word):
-    """The word in parts of PART_BITS (the last one may be shorter), the lowest first."""
+    """A word's slices of PART_BITS (the last one may be shorter), the lowest first. Of a signal: MyHDL doesn't slice a
+    ``ConcatSignal``."""
     if word._type is bool:
         return [word]
     return [word(high, low) for high, low in _part_borders(len(word))]
@@ -57,12 +59,12 @@ def part_signals(bits):
 @block
 def join_parts(parts, word):
     """``word`` is made of the parts."""
-    return wire(ConcatSignal(*reversed(parts)) if len(parts) > 1 else parts[0], word)
+    return wire(side_by_side(parts), word)
 
 
 @module
 def part_register(clk, occupied, ready, source, part):
-    """Register for a part of a word, which takes what comes unless it is `occupied` and not `ready`.
+    """Register for a part of a word, which takes what comes unless it is ``occupied`` and not ``ready``.
 
     A module, so that each part has an enable next to it: a wide word is spread over the chip, and the control waits for none.
     """
@@ -77,7 +79,7 @@ def part_register(clk, occupied, ready, source, part):
 
 @module
 def part_of_slice(clk, occupied, ready, waiting, source, part):
-    """The two registers of a `register_slice` for a part of a word."""
+    """The two registers of a ``register_slice`` for a part of a word."""
     waiting_part = like(part)
 
     @always(clk.posedge)
@@ -202,7 +204,7 @@ def register_slice(clk, reset, inp, out):
     out_word = Signal(intbv(0)[word_width(inp):])
     out_parts = part_signals(len(out_word))
     occupied = Signal(False)
-    waiting = Signal(False)             # waiting_word holds an item: out was stalled when it came
+    waiting = Signal(False)             # a second item is held: out was stalled when it came
     accepting = Signal(True)            # not so: a register for the other side, as a whole word waits for `waiting`
 
     @always(clk.posedge)

@@ -11,7 +11,7 @@ TAGS = 1 << TAG_BITS
 
 
 @module
-def _part_of_frame(clk, offered, ready, clear, source, part):
+def part_of_frame(clk, offered, ready, clear, source, part):
     """Register for a part of a frame's beat; all zero after ``clear``."""
 
     @always(clk.posedge)
@@ -150,7 +150,7 @@ def output(
     words = [
         [
             part_register(clk, head.valid, head.ready, coming_part, head_part),
-            _part_of_frame(clk, offered, frame.tready, open_poisoned, head_part, frame_part),
+            part_of_frame(clk, offered, frame.tready, open_poisoned, head_part, frame_part),
         ]
         for coming_part, head_part, frame_part in zip(parts_of(coming.data), head_parts, frame_parts)
     ]  # fmt: skip

@@ -1,6 +1,6 @@
 """One signal as another, without logic: what a slice, a field or a list of signals can't say by itself."""
 
-from myhdl import Signal, always_comb, block, intbv
+from myhdl import ConcatSignal, Signal, always_comb, block, intbv
 
 
 def like(signal):
@@ -8,6 +8,11 @@ def like(signal):
     if signal._type is bool:
         return Signal(False)
     return Signal(intbv(0, min=signal.min, max=signal.max))
+
+
+def side_by_side(parts):
+    """One signal that holds the unsigned ``parts``, the first one lowest."""
+    return ConcatSignal(*reversed(parts)) if len(parts) > 1 else parts[0](len(parts[0]), 0)
 
 
 @block

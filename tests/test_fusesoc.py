@@ -73,7 +73,7 @@ def test_one_wrong_bit_in_the_verilog_fails(simulation, tmp_path):
     _, folder = simulation
     broken = tmp_path / "sim"
     shutil.copytree(folder, broken)
-    module = next(broken.rglob("sanger__part_of_frame*.v"))
+    module = next(broken.rglob("sanger_part_of_frame*.v"))
     text = module.read_text()
     assert text.count("part <= source;") == 1
     module.write_text(text.replace("part <= source;", "part <= source ^ 8;"))

@@ -1,6 +1,6 @@
 """The bitmap ring: from the comparator's bits to words of bitmaps, and to the queries in their order."""
 
-from myhdl import ConcatSignal, Signal, always, always_comb, block, concat, intbv, modbv
+from myhdl import Signal, always, always_comb, block, concat, intbv, modbv
 
 from golden.config import FACTOR_SHIFT_BITS, KEPT_FRACTION, LENGTH_BITS, MANTISSA_BITS, Config
 from hdl.banked.interfaces import address_bits
@@ -12,7 +12,7 @@ from hdl.hierarchy import module
 from hdl.memory import ram_with_register
 from hdl.occupancy import any_left, room_left
 from hdl.stream import Bits, Flag, Stream
-from hdl.wires import wire
+from hdl.wires import side_by_side, wire
 
 PENDING = 16  # queries of a softmax lane between their last bits and their result
 ORDERED = 4  # queries between the ring and the dispatcher
@@ -105,7 +105,7 @@ def bitmap_lane(clk, reset, groups, bits, results, bitmap, record, arrived, conf
     ended = Stream(group=Bits(group_bits(config)), place=Bits(place_bits(config)), words=Bits(config.max_tiles))
     pending = ended.like()
     parts = [Signal(intbv(0)[chunk_bits:]) for _ in range(chunks)]
-    word = ConcatSignal(*reversed(parts)) if chunks > 1 else parts[0](chunk_bits, 0)
+    word = side_by_side(parts)
     chunk = Signal(intbv(0)[address_bits(chunks) :])
     tile = Signal(intbv(0)[address_bits(config.max_tiles) :])
     place = Signal(intbv(0)[place_bits(config) :])

@@ -2,12 +2,12 @@
 
 from myhdl import Signal, always, always_comb, intbv
 
-from hdl.banked.interfaces import entry_bits, row_sum_bits, side_by_side, word_bits
+from hdl.banked.interfaces import entry_bits, row_sum_bits, word_bits
 from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.occupancy import room_left
 from hdl.stream import Bits, Signed, Stream
-from hdl.wires import bits_of, wire
+from hdl.wires import bits_of, side_by_side, wire
 
 BUFFERED_ROWS = 2
 

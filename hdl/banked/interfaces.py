@@ -1,6 +1,6 @@
 """Interfaces of the banked array: to its neighbours (docs/banked.md), and inside a cluster."""
 
-from myhdl import ConcatSignal, Signal, intbv
+from myhdl import Signal, intbv
 
 from golden.config import (
     FACTOR_SHIFT_BITS,
@@ -206,8 +206,3 @@ class CountEvent(Event):
     def __init__(self, config: Config):
         super().__init__(config)
         self.count = Signal(intbv(0)[clog2(config.lanes + 1) :])
-
-
-def side_by_side(parts):
-    """One signal that holds the unsigned `parts`, the first one lowest."""
-    return ConcatSignal(*reversed(parts)) if len(parts) > 1 else parts[0](len(parts[0]), 0)

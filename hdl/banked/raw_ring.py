@@ -7,6 +7,7 @@ from hdl.banked.interfaces import entry_bits
 from hdl.delay import port_register, register
 from hdl.hierarchy import module
 from hdl.memory import ram, ram_with_register
+from hdl.wires import side_by_side
 
 
 class RingWrite:
@@ -68,9 +69,9 @@ def raw_ring(clk, reset, writes, completed, status, numerators, config):
         ram_with_register(clk, write.enable, write.address, write.data, address, word, depth=bank_depth)
         for write, word in zip(written, words, strict=True)
     ]
-    side_by_side = ConcatSignal(*reversed(words)) if len(words) > 1 else words[0]
+    all_words = side_by_side(words)
     # The third cycle of a read.
-    read = register(clk, side_by_side, numerators.data)
+    read = register(clk, all_words, numerators.data)
 
     denominators = ram(
         clk, completed.active, completed.entry, completed.denominator, status.entry, status.denominator, depth=entries

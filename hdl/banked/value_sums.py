@@ -13,7 +13,6 @@ from hdl.banked.interfaces import (
     SUM_SLOTS,
     product_bits,
     row_sum_bits,
-    side_by_side,
     word_bits,
 )
 from hdl.banked.timing import PRODUCT_STAGE, SEPARATION_CYCLES, drain_delay, lanes_total_stage
@@ -21,7 +20,7 @@ from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 from hdl.stream import Signed
-from hdl.wires import bits_of, like, number_of, wire
+from hdl.wires import bits_of, like, number_of, side_by_side, wire
 
 REGISTERED_CYCLES = 4  # so long a delay is made of registers, a longer one of distributed memory
 

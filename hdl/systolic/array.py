@@ -11,10 +11,11 @@ from hdl.systolic.control import round_sequence
 from hdl.systolic.interfaces import RowControl
 from hdl.systolic.row import row
 from hdl.tiled.activity import count_keys, count_moves
-from hdl.tiled.array import answers, query_port
+from hdl.tiled.array import answers
 from hdl.tiled.columns import column_memories, memory_count
 from hdl.tiled.control import Issue, block_sequence
 from hdl.tiled.interfaces import QueryWrites, hand_down, operand_signal, slot_bits
+from hdl.tiled.pipeline import write_of_row
 
 
 class _Head:
@@ -98,7 +99,7 @@ def systolic_array(clk, reset, columns, queries, work, blocks, drains, sums, dra
     skewed_columns = skew(clk, column_operands, present, skewed)
     controls_of_rows = [hand_down(clk, reset, above, below) for above, below in zip(controls, controls[1:])]
 
-    query_writes = [query_port(clk, queries, r, port) for r, port in enumerate(row_queries)]
+    query_writes = [write_of_row(clk, queries, r, port) for r, port in enumerate(row_queries)]
 
     @always_comb
     def address_to_drain():

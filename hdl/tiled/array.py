@@ -1,11 +1,11 @@
 """The tiled array: column memories, PE rows and their control (golden twin: golden/tiled.py)."""
 
-from copy import copy
+import copy
 
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import clog2
-from hdl.delay import cleared_register, delayed, register, register_copy
+from hdl.delay import cleared_register, delayed, port_copy, register, register_copy
 from hdl.drain import SUMS_CYCLES
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed
@@ -21,24 +21,21 @@ from hdl.tiled.interfaces import (
     operand_signal,
     slot_bits,
 )
-from hdl.tiled.pipeline import burst_copy
+from hdl.tiled.pipeline import write_of_row
 from hdl.tiled.row import row
 from hdl.wires import like
 
 
 @block
-def query_port(clk, queries, row, port):
-    """What the row's own query memory takes of the writes, a cycle later: the rows are all over the part."""
-
-    @always(clk.posedge)
-    def enable():
-        port.enable.next = queries.enable and queries.row == row
-
-    return (
-        enable,
-        register_copy(clk, queries.address, port.address),
-        register_copy(clk, queries.data, port.data),
-    )
+def to_row(clk, reset, control, row_control):
+    """A row's copy of the control, a cycle behind it; BURSTS_ON_THEIR_WAY have left it a cycle before all else."""
+    on_the_way = copy.copy(control)
+    registers = []
+    for name in BURSTS_ON_THEIR_WAY:
+        burst = getattr(control, name)
+        setattr(on_the_way, name, Burst(burst.length))
+        registers.append(port_copy(clk, burst, getattr(on_the_way, name), ("active", "first", "last", "index")))
+    return registers, hand_down(clk, reset, on_the_way, row_control)
 
 
 @block
@@ -94,7 +91,7 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
     rows = config.rows
 
     control, issue = RowControl(config), Issue(config)
-    controls_on_their_way, controls = [copy(control) for _ in range(rows)], [RowControl(config) for _ in range(rows)]
+    controls = [RowControl(config) for _ in range(rows)]
     next_column_address = Signal(intbv(0)[len(columns.address) :])
     column_addresses = [like(next_column_address) for _ in range(memory_count(config))]
     column_operands = [operand_signal() for _ in range(config.tile_keys)]
@@ -107,20 +104,14 @@ def array(clk, reset, columns, queries, work, blocks, drains, sums, drained, blo
 
     blocks_and_tiles = block_sequence(clk, reset, work, blocks, drains, drained, block_done, control.advance, issue, config)
     rounds = round_sequence(clk, reset, issue, control, sums.granted, next_column_address, round_tick, config)
-    copies = []
-    for above, below in zip(controls_on_their_way, controls):
-        for name in BURSTS_ON_THEIR_WAY:
-            burst = getattr(control, name)
-            setattr(above, name, Burst(burst.length))
-            copies.append(burst_copy(clk, burst, getattr(above, name)))
-        copies.append(hand_down(clk, reset, above, below))
+    copies = [to_row(clk, reset, control, row_control) for row_control in controls]
     in_step = [
         [register_copy(clk, next_column_address, address) for address in column_addresses],
         cleared_register(clk, reset, will_be_taken, taken),
     ]
     memories = column_memories(clk, columns, column_addresses, column_operands, config)
 
-    query_writes = [query_port(clk, queries, r, port) for r, port in enumerate(row_queries)]
+    query_writes = [write_of_row(clk, queries, r, port) for r, port in enumerate(row_queries)]
 
     @always_comb
     def address_to_drain():

@@ -22,6 +22,7 @@ from hdl.tiled.blocks import (
 from hdl.tiled.interfaces import RING_BITS, RING_BLOCKS
 from hdl.tiled.row_packer import BitmapWrite, row_packer
 from hdl.tiled.work import address_bits
+from hdl.wires import side_by_side
 
 PENDING = 16  # queries of a softmax lane between their last bits and their result
 
@@ -60,7 +61,7 @@ def bitmap_lane(clk, reset, groups, bits, results, write, record, number, config
     place = Stream(number=Bits(RING_BITS), slot=Bits(slot_bits), row=Bits(len(write.row)))
     pending = place.like()
     parts = [Signal(intbv(0)[chunk_bits:]) for _ in range(chunks)]
-    word = ConcatSignal(*reversed(parts)) if chunks > 1 else parts[0](chunk_bits, 0)
+    word = side_by_side(parts)
     chunk = Signal(intbv(0)[address_bits(chunks) :])
     tile = Signal(intbv(0)[address_bits(config.max_tiles) :])
     query = Signal(intbv(0)[len(waiting.queries) :])
@@ -264,6 +265,6 @@ def bitmaps(clk, reset, groups, bits, results, blocks, items, records, drained, 
         for row in range(config.rows)
     ]
     copies = [register_copy(clk, reset, copy) for copy in resets]
-    copies += [port_copy(clk, job, copy) for copy in row_jobs]
+    copies += [port_copy(clk, job, copy, vars(job)) for copy in row_jobs]
     query_record = query_records(clk, lane_records, head, records, config)
     return tracker, slices, stores, first_queries, scheduler, copies, row_packers, query_record

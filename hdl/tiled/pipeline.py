@@ -3,7 +3,7 @@
 from myhdl import always, always_comb, block
 
 from golden.config import OPERAND_BITS
-from hdl.delay import cleared_register, register, register_copy
+from hdl.delay import cleared_register, port_copy, register
 from hdl.tiled.interfaces import Burst
 from hdl.wires import number_of
 
@@ -53,9 +53,18 @@ def burst_for_all_rows(clk, reset, start, burst):
 
 
 @block
-def burst_copy(clk, burst, copy):
-    """One of several registers with the same `burst`, as `register_copy`."""
-    return [register_copy(clk, getattr(burst, name), getattr(copy, name)) for name in ("active", "first", "last", "index")]
+def write_of_row(clk, writes, row, write, shift=0):
+    """The writes of a row out of those of several, a cycle later: the rows are all over the part.
+
+    writes, write: ports with ``enable``, ``address`` and ``data``; ``writes.row``: the row that is written, the number
+    ``row`` without its lowest ``shift`` bits.
+    """
+
+    @always(clk.posedge)
+    def enable():
+        write.enable.next = writes.enable and writes.row == row >> shift
+
+    return enable, port_copy(clk, writes, write, ("address", "data"))
 
 
 @block

@@ -3,11 +3,11 @@
 from myhdl import Signal, always, always_comb, intbv
 
 from golden.config import clog2
-from hdl.delay import register_copy
 from hdl.hierarchy import module
 from hdl.memory import ram_with_enable
 from hdl.packer import packer
 from hdl.stream import Bits
+from hdl.tiled.pipeline import write_of_row
 from hdl.tiled.work import Placements, address_bits, work_queue, words_stream
 
 
@@ -39,13 +39,13 @@ def bitmap_words(clk, reset, row, job, write, words, busy, config):
     tile_bits = clog2(config.max_tiles)
     lane_shift = clog2(config.softmax_lanes)
 
-    enable, read_enable, write_enable = (Signal(False) for _ in range(3))
+    enable, read_enable = Signal(False), Signal(False)
     reading, last_tile = Signal(False), Signal(False)
     tile = Signal(intbv(0)[len(job.tiles) :])
     slot = Signal(intbv(0)[clog2(slots + 1) :])  # `slots`: the end mark
     query = Signal(intbv(0)[clog2(slots + 1) + row_bits :])
-    address, write_address = (Signal(intbv(0)[len(write.address) :]) for _ in range(2))
-    write_data = Signal(intbv(0)[config.tile_keys :])
+    address = Signal(intbv(0)[len(write.address) :])
+    own_write = BitmapWrite(config)
     fetched, word = (Signal(intbv(0)[config.tile_keys :]) for _ in range(2))
 
     # beside `fetched`
@@ -70,14 +70,11 @@ def bitmap_words(clk, reset, row, job, write, words, busy, config):
         query.next = (slot << row_bits) | row
         address.next = (job.parity << (tile_bits + slot_bits)) | (tile << slot_bits) | (slot & (slots - 1))
 
-    # The rows are all over the part: written a cycle later, and long before `start`.
-    @always(clk.posedge)
-    def write_here():
-        write_enable.next = write.enable and write.row == row >> lane_shift
-
-    on_the_way = register_copy(clk, write.address, write_address), register_copy(clk, write.data, write_data)
+    # Long before `start`.
+    on_the_way = write_of_row(clk, write, row, own_write, lane_shift)
     memory = ram_with_enable(
-        clk, write_enable, write_address, write_data, read_enable, address, fetched, depth=2 << (tile_bits + slot_bits)
+        clk, own_write.enable, own_write.address, own_write.data, read_enable, address, fetched,
+        depth=2 << (tile_bits + slot_bits),
     )  # fmt: skip
 
     @always(clk.posedge)
@@ -152,7 +149,7 @@ def bitmap_words(clk, reset, row, job, write, words, busy, config):
         elif words.valid and words.ready and shown_last:
             busy.next = False
 
-    return moves, addresses, write_here, on_the_way, memory, position, at_the_memory, behind_the_memory, show, occupied
+    return moves, addresses, on_the_way, memory, position, at_the_memory, behind_the_memory, show, occupied
 
 
 @module
