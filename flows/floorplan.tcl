@@ -93,12 +93,6 @@ namespace eval floorplan {
                 memory $y [from_to $column [expr {$column + 7}]] *.inst_lane_keys_\[$lanes\].*.memory.0.$part
             }
         }
-        foreach {cluster y columns} {0 22 {8 17 38 39} 1 46 {8 17 38 39} 2 70 {6 7 8 9} 3 22 {42 43 44 45}} {
-            memory $y $columns $array.inst_cluster_$cluster.inst_lane_*.inst_query_ram_with_register.memory.0.0
-        }
-        foreach {cluster y columns} {0 22 {26 35 40 41} 1 46 {26 35 40 41} 2 70 {22 23 24 25} 3 22 {46 47 48 49}} {
-            memory $y $columns $array.inst_cluster_$cluster.inst_lane_*.inst_query_ram_with_register.memory.0.1
-        }
         foreach {cluster y column} {0 22 36 1 46 36 2 70 32 3 22 37} {
             memory $y $column $array.inst_cluster_$cluster.inst_score_memory.*
         }
@@ -145,7 +139,7 @@ namespace eval floorplan {
             set left($type) [lsort -dictionary [lmap object $objects {regsub {^[^/]+/} $object {}}]]
         }
         switch "[llength $multipliers] [llength $memories]" {
-            "151 181" banked
+            "151 149" banked
             "145 109" tiled
             default { return }
         }

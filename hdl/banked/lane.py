@@ -6,9 +6,8 @@ from golden.config import MULTIPLIER_BITS, OPERAND_BITS, clog2
 from hdl.adder_tree import adder_tree, tree_bits
 from hdl.banked.index_queue import index_queue
 from hdl.banked.interfaces import SUM_SLOTS, Record, ScoredKey, product_bits, slot_bits, word_bits
-from hdl.banked.query_rows import query_ram_with_register
+from hdl.banked.query_rows import query_memory
 from hdl.banked.timing import SELECT_STAGE, late_scan_cycles, scan_is_late
-from hdl.cleared import cleared_unless
 from hdl.delay import delayed
 from hdl.hierarchy import module
 from hdl.multiplier import multiplier
@@ -199,14 +198,13 @@ def lane(
         products: signed, [dimension], stage 6: in a value phase what the lane adds to its query's sums; zero without one.
         uses: a bit for each sum slot, stage 6: that of the query, in a value phase.
     """
-    depth = 1 << (slot_bits(config) + word_bits(config))
     width = config.lane_width
 
     now = Record(config)
     slot = Signal(intbv(0)[slot_bits(config) :])
     active_before, value_active = Signal(False), Signal(False)
     row_address = Signal(intbv(0)[slot_bits(config) + word_bits(config) :])
-    read_word, query_word = (Signal(intbv(0)[width * OPERAND_BITS :]) for _ in range(2))
+    query_word = Signal(intbv(0)[width * OPERAND_BITS :])
     probability = Signal(intbv(0)[config.probability_bits :])
     terms = [Signed(2 * OPERAND_BITS).signal() for _ in range(width)]
     gated_probability = Signal(intbv(0)[config.probability_bits :])
@@ -258,9 +256,7 @@ def lane(
             used.next = slot_bit
         uses.next = used
 
-    rows = query_ram_with_register(clk, row.enable, row.address, row.data, row_address, read_word, depth=depth)
-
-    query_word_selected = cleared_unless(clk, control.value_is_next, read_word, query_word)
+    rows = query_memory(clk, row, row_address, control.value_is_next, query_word, config)
 
     both = config.probability_bits - QUERY_PLACE  # bits in which query and probability meet
     probability_high = gated_probability(config.probability_bits, QUERY_PLACE)
@@ -281,5 +277,5 @@ def lane(
     return (
         what, addresses, address_of_query, probability_of_choice, slot_when_selected, active_when_selected, selection,
         sum_slot, probability_operand,
-        sum_slot_of_products, rows, query_word_selected, multipliers, score,
+        sum_slot_of_products, rows, multipliers, score,
     )  # fmt: skip

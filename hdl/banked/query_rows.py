@@ -1,10 +1,20 @@
 """Q rows: beats of the stream to words, and the memory in which each lane keeps them."""
 
-from myhdl import Signal, always, always_comb, concat, intbv
+from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import OPERAND_BITS
 from hdl.banked.interfaces import word_bits
+from hdl.cleared import cleared_unless
+from hdl.delay import register, register_copy
 from hdl.hierarchy import module
+from hdl.memory import distributed_ram
+from hdl.wires import like, side_by_side, wire
+
+MOST_WORDS_IN_TABLES = 16
+"""of a memory of look-up tables: what one of them holds."""
+
+_PART_BITS = 2 * OPERAND_BITS
+"""of a word in one memory of look-up tables, with an address register of its own."""
 
 
 @module
@@ -99,6 +109,43 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
     return progress, beats_here, row_loaded, beats, occupancy, count, completion, write_register
 
 
+@block
+def query_memory(clk, write, address, clear, word, config):
+    """A lane's Q rows, for reading: the word at `address` is in the register `word` three cycles later, 0 if `clear` then.
+
+    Args:
+        write: `RowWrite`; nothing is read while it is written.
+    """
+    if 1 << len(address) > MOST_WORDS_IN_TABLES:
+        read_word = like(word)
+        memory = query_ram_with_register(
+            clk, write.enable, write.address, write.data, address, read_word, depth=1 << len(address)
+        )
+        return memory, cleared_unless(clk, clear, read_word, word)
+
+    # A lane's multipliers lie far apart: the parts of its words lie next to theirs.
+    late_address = like(address)
+    late = register(clk, address, late_address)
+    lows = range(0, len(word), _PART_BITS)
+    parts = [Signal(intbv(0)[min(_PART_BITS, len(word) - low) :]) for low in lows]
+    memories = [
+        _query_part(clk, write.enable, write.address, write.data(low + len(part), low), late_address, clear, part)
+        for low, part in zip(lows, parts)
+    ]
+    return late, memories, wire(side_by_side(parts), word)
+
+
+@module
+def _query_part(clk, write_enable, write_address, write_data, address, clear, part):
+    """Part of the words in look-up tables; its part of a word is there two cycles after `address`."""
+    late_address, read_part = like(address), like(part)
+    late = register(clk, address, late_address)
+    memory = distributed_ram(
+        clk, write_enable, write_address, write_data, late_address, read_part, depth=1 << len(address)
+    )
+    return late, memory, cleared_unless(clk, clear, read_part, part)
+
+
 @module
 def query_ram_with_register(clk, write_enable, write_address, write_data, read_address, read_data, depth):
     """Block RAM, however small: the word at `read_address` is in `read_data` two cycles later; nothing is read while it is
@@ -119,5 +166,4 @@ def query_ram_with_register(clk, write_enable, write_address, write_data, read_a
     return write, read
 
 
-# In look-up tables, the memory of a lane of `small` would cost some 130 of them.
 query_ram_with_register.array_attributes["memory"] = 'no_rw_check, ram_style = "block"'
