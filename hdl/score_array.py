@@ -160,18 +160,19 @@ def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
                 nodes.append((pair_sum, negative))
     ((step_sum, negative),) = nodes
 
-    accumulated, step, total = (Signed(dot_bits).signal() for _ in range(3))
+    # (nextpnr puts the flip-flop into the slice of the carry chain whose name is the last one: not the one of `dot`.)
+    so_far, step, total = (Signed(dot_bits).signal() for _ in range(3))
     subtract = Signal(False)
     parts += [
-        delayed(clk, negative, subtract, stage), wire(step_sum, step), add_subtract(accumulated, step, subtract, total),
+        delayed(clk, negative, subtract, stage), wire(step_sum, step), add_subtract(so_far, step, subtract, total),
     ]  # fmt: skip
 
     @always(clk.posedge)
     def accumulate():
         if clear:
-            accumulated.next = 0
+            so_far.next = 0
         else:
-            accumulated.next = total
+            so_far.next = total
 
     @always(clk.posedge)
     def result():

@@ -277,11 +277,11 @@ def test_other_shapes(shape):
 
 
 @pytest.mark.parametrize(
-    "config, n_k, most", [(SMALL, 128, 2.2), (SMALL, 512, 8.2), (BERT, 128, 10), (BERT, 512, 10)],
+    "config, n_k, most", [(SMALL, 128, 4.2), (SMALL, 512, 8.2), (BERT, 128, 10), (BERT, 512, 10)],
     ids=lambda value: str(getattr(value, "name", value)),
 )  # fmt: skip
 def test_a_query_takes_no_longer_than_its_words_and_beats(config, n_k, most):
-    """Cycles a query, all words full; `bert`: the clusters take their rows in 9 cycles."""
+    """Cycles a query, all words full; four for the decision (the normalizer takes 5.5); `bert`: rows take clusters 9 cycles."""
     head = random_head(config, 0, config.output_ring, n_k, False, 1, np.random.default_rng(5))
     bench = Bench("icarus", config, [head], slow=(0, 0))
     bench.run()

@@ -32,9 +32,10 @@ class Target:
 
 @module
 def next_query(clk, reset, heads, compared, taken, head, query):
-    """The next query and its head's message in registers, until both are `taken`; the following ones a cycle later.
+    """The next query and its head's message in registers, until both are `taken`; the following ones two cycles later.
 
-    All of the dispatcher waits for it and decides when it goes: that needn't reach what is far away.
+    All of the dispatcher waits for it and decides when it goes: that needn't reach what is far away, and what is far away needn't
+    be known for it in the same cycle.
 
     Args:
         heads, compared: `heads_stream`, `compared_stream`.
@@ -44,9 +45,9 @@ def next_query(clk, reset, heads, compared, taken, head, query):
     coming_head, coming_query = pack(heads), pack(compared)
     head_word, query_word = (Signal(intbv(0)[word_width(stream) :]) for stream in (heads, compared))
 
-    @always_comb
+    @always(clk.posedge)
     def join():
-        accept.next = heads.valid and compared.valid and not occupied
+        accept.next = heads.valid and compared.valid and not occupied and not accept and not reset
 
     @always_comb
     def handshakes():
@@ -248,12 +249,12 @@ def row_sender(clk, reset, writes, dispatch, compared, busy, ends, room, rows, c
     Args:
         writes: `QueryRingWrites`.
         dispatch, compared: a query goes. busy: from the cycle after until its last beat is read. ends: no more beat is to be
-            read after this cycle.
+            read after the next cycle.
         room: for the beats of one more row.
         rows: list of `row_stream`.
     """
     beat_bits, last_beat = clog2(config.row_beats), config.row_beats - 1
-    beat_before_last = max(0, last_beat - 1)
+    beat_before_ends = max(0, last_beat - 2)
     clusters = config.rows
     valids, readies = [row.valid for row in rows], [row.ready for row in rows]
     datas = [row.data for row in rows]
@@ -279,9 +280,9 @@ def row_sender(clk, reset, writes, dispatch, compared, busy, ends, room, rows, c
         if reset:
             ends.next = True
         elif dispatch.active:
-            ends.next = last_beat == 0
+            ends.next = last_beat <= 1
         elif busy and not ends:
-            ends.next = beat == beat_before_last
+            ends.next = beat == beat_before_ends
 
     @always(clk.posedge)
     def place():
@@ -340,7 +341,7 @@ def word_sender(clk, reset, dispatch, compared, read, busy, ends, sending, words
 
     Args:
         dispatch, compared: a query goes. busy: from the cycle after until its last word is read. ends: no more word is to be
-            read after this cycle.
+            read after the next cycle.
         read: `WordsRead`.
         sending: `Target`; its `cluster` is set here.
         words: list of `words_stream`. words_taken: bit for each: a word is taken.
@@ -349,7 +350,7 @@ def word_sender(clk, reset, dispatch, compared, read, busy, ends, sending, words
     tiles = config.max_tiles
 
     left, rest = (Signal(intbv(0)[tiles:]) for _ in range(2))
-    one_comes, one_rests, underway = (Signal(False) for _ in range(3))
+    one_comes, one_rests, two_come, two_rest, underway = (Signal(False) for _ in range(5))
     index_late = Signal(intbv(0)[len(read.index) :])
     last, last_late, busy_late = (Signal(False) for _ in range(3))
     cluster_late = Signal(intbv(0)[len(dispatch.cluster) :])
@@ -370,48 +371,59 @@ def word_sender(clk, reset, dispatch, compared, read, busy, ends, sending, words
         if left != 0:
             rest.next = left & (left - 1)
 
-    # Whether there is a word, and whether it is the last one, are in registers: the next dispatch depends on them.
+    # Whether there is a word, and whether it is the last one, or the last but one, are in registers: the next dispatch depends
+    # on them.
     @always_comb
-    def lone_words():
-        one = False
-        two = False
-        for tile in range(tiles):
-            if one and compared.words[tile]:
-                two = True
-            if compared.words[tile]:
-                one = True
-        one_comes.next = not two
-
-    @always_comb
-    def two_words():
+    def words_that_come():
         any_ = False
         pair = False
         three = False
         for tile in range(tiles):
-            if pair and left[tile]:
+            if pair and compared.words[tile]:
                 three = True
-            if any_ and left[tile]:
+            if any_ and compared.words[tile]:
                 pair = True
-            if left[tile]:
+            if compared.words[tile]:
                 any_ = True
+        one_comes.next = not pair
+        two_come.next = not three
+
+    @always_comb
+    def words_that_rest():
+        one = False
+        two = False
+        three = False
+        four = False
+        for tile in range(tiles):
+            if three and left[tile]:
+                four = True
+            if two and left[tile]:
+                three = True
+            if one and left[tile]:
+                two = True
+            if left[tile]:
+                one = True
         one_rests.next = not three
+        two_rest.next = not four
 
     @always(clk.posedge)
     def end_comes():
         if reset:
             underway.next = False
             last.next = True
+            ends.next = True
         elif dispatch.active:
             underway.next = compared.words != 0
             last.next = one_comes
+            ends.next = two_come
         else:
             underway.next = rest != 0
             last.next = one_rests
+            ends.next = two_rest
 
     @always_comb
     def end():
         busy.next = underway
-        ends.next = last
 
     @always(clk.posedge)
     def words_left():
@@ -452,7 +464,7 @@ def word_sender(clk, reset, dispatch, compared, read, busy, ends, sending, words
     def taken():
         words_taken.next = taken_bits
 
-    return lowest, others, lone_words, two_words, end_comes, end, words_left, in_step, to_clusters, buffers, taken
+    return lowest, others, words_that_come, words_that_rest, end_comes, end, words_left, in_step, to_clusters, buffers, taken
 
 
 @block
@@ -473,10 +485,10 @@ def _transfer(clk, inp, out, taken):
 def dispatcher(
     clk, reset, query_writes, heads, compared, read, rooms, queries, rows, words, entry_freed, records, group_done, config
 ):  # fmt: skip
-    """Gives queries to clusters, in turn to those that are free; a query every max(row_beats, words, 2) cycles at most.
+    """Gives queries to clusters, in turn to those that are free; a query every max(row_beats, words, 4) cycles at most.
 
     A cluster is free if it has a free slot and its buffer of words has room for those of any query. From a query at
-    `compared` to its header: 2 cycles, to its first beat: 6, to its first word: 7.
+    `compared` to its header: 4 cycles, to its first beat: 8, to its first word: 9.
 
     Args:
         query_writes: `QueryRingWrites`, from the loader.
@@ -492,7 +504,7 @@ def dispatcher(
     head, query = heads.like(), compared.like()
     entry = Signal(modbv(0, min=0, max=config.output_ring))
     chosen, entry_free, row_room, row_busy, row_ends, words_busy, words_end = (Signal(False) for _ in range(7))
-    group_ends = Signal(False)
+    group_ends, group_leaves = Signal(False), Signal(False)
     words_taken, header_to = (Signal(intbv(0)[clusters:]) for _ in range(2))
     header = queries[0].like()
     valids, readies = [stream.valid for stream in queries], [stream.ready for stream in queries]
@@ -510,9 +522,11 @@ def dispatcher(
         clk, reset, dispatch, query, read, words_busy, words_end, sending, words, words_taken, config
     )  # fmt: skip
 
-    @always_comb
+    # They lie far apart, so their decision is a register: each has a cycle to be heard and another one to hear it.
+    @always(clk.posedge)
     def go():
-        dispatch.active.next = query.valid and chosen and entry_free and row_room and row_ends and words_end
+        ready = query.valid and chosen and entry_free and row_room and row_ends and words_end
+        dispatch.active.next = ready and not dispatch.active and not reset
 
     @always_comb
     def send():
@@ -522,7 +536,8 @@ def dispatcher(
     def group_of_query():
         if dispatch.active:
             group_ends.next = query.group_last
-        group_done.next = sending.active and row_ends and words_end and group_ends and not reset
+        group_leaves.next = sending.active and row_ends and words_end and group_ends and not group_leaves and not reset
+        group_done.next = group_leaves and not reset
 
     @always(clk.posedge)
     def headers():

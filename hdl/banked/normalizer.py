@@ -5,7 +5,7 @@ from myhdl import Signal, always, always_comb, intbv, modbv
 from golden.config import LENGTH_BITS
 from hdl.banked.interfaces import entry_bits
 from hdl.banked.movers import movers
-from hdl.banked.raw_ring import RingWrite, RowComplete, RowStatus, raw_ring
+from hdl.banked.raw_ring import STATUS_CYCLES, RingWrite, RowComplete, RowStatus, raw_ring
 from hdl.banked.records import TAG_BITS
 from hdl.choose import choose
 from hdl.delay import delayed
@@ -31,20 +31,30 @@ def work_stream(config):
 
 @module
 def rows_in_order(clk, reset, status, records, work, group, config):
-    """Takes the rows of the ring, entry after entry, as soon as each is complete; a row every two cycles at most.
+    """Takes the rows of the ring, entry after entry, as soon as each is complete; a row every four cycles at most.
 
     status: ``RowStatus``. records: ``RecordsRead``. work: ``work_stream``. group: ``group_stream`` of one query; work and group are
     transferred in the same cycle.
     """
     entry = Signal(modbv(0)[entry_bits(config) :])
     occupied = Signal(False)  # a query waits to be sent; the memories follow the entry meanwhile
-    load, sent = Signal(False), Signal(False)
+    load, sent, complete = Signal(False), Signal(False), Signal(False)
+    asking = Signal(intbv(0)[STATUS_CYCLES + 1 :])  # a bit for each cycle until the status is that of a new entry
 
     @always_comb
     def addresses():
         status.entry.next = entry
         records.entry.next = entry
-        load.next = status.complete and not occupied
+        load.next = complete and not occupied and asking == 0
+
+    # The ring is far away.
+    @always(clk.posedge)
+    def answer():
+        complete.next = status.complete
+        if reset or load:
+            asking.next = (1 << len(asking)) - 1
+        else:
+            asking.next = asking >> 1
 
     @always_comb
     def taken():
@@ -72,7 +82,7 @@ def rows_in_order(clk, reset, status, records, work, group, config):
 
     @always(clk.posedge)
     def query():
-        if load:
+        if not occupied:  # and not only with `load`: many flip-flops wait for this
             group.denominator_0.next = status.denominator
             group.visible_0.next = records.visible
             group.kept_0.next = records.kept
@@ -84,7 +94,7 @@ def rows_in_order(clk, reset, status, records, work, group, config):
             work.n_k.next = records.n_k
             work.n_q.next = records.n_q
 
-    return addresses, taken, handshake, control, query
+    return addresses, answer, taken, handshake, control, query
 
 
 @module
@@ -142,7 +152,7 @@ def banked_normalizer(clk, reset, sums, records, values, value_sums, rows_out, e
     values: ``ValueWrites`` and value_sums: ``ValueSumsRead`` of the loader. rows_out: ``output_rows_stream``. entry_freed: pulse, the
     oldest entry has been read.
 
-    A query takes max(d / normalizer_width, 11 / DIVISIONS) cycles. From its row's last word to its first beat: 38 cycles. Between heads: see ``normalizer``.
+    A query takes max(d / normalizer_width, 11 / DIVISIONS) cycles. From its row's last word to its first beat: 40 cycles. Between heads: see ``normalizer``.
     """
     writes = [RingWrite(config) for _ in range(config.drain_rows)]
     completed, status = RowComplete(config), RowStatus(config)

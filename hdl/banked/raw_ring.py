@@ -28,8 +28,12 @@ class RowComplete:
         self.denominator = Signal(intbv(0)[config.denominator_bits :])
 
 
+STATUS_CYCLES = 2
+"""from the entry of ``RowStatus`` to its answer"""
+
+
 class RowStatus:
-    """Read port: whether the row of ``entry`` is complete, and its denominator, one cycle later.
+    """Read port: whether the row of ``entry`` is complete, and its denominator, STATUS_CYCLES later.
 
     A pulse of ``take`` makes ``entry`` incomplete again, two cycles later, until its next row is complete.
     """
@@ -73,12 +77,13 @@ def raw_ring(clk, reset, writes, completed, status, numerators, config):
     # The third cycle of a read.
     read = register(clk, all_words, numerators.data)
 
+    entry = Signal(intbv(0)[entry_bits(config) :])  # whoever asks is far away
     denominators = ram(
-        clk, completed.active, completed.entry, completed.denominator, status.entry, status.denominator, depth=entries
+        clk, completed.active, completed.entry, completed.denominator, entry, status.denominator, depth=entries
     )
     complete, set_flag, clear_flag = [Signal(intbv(0)[entries:]) for _ in range(3)]
     # Flags go a cycle later: an entry isn't looked at again before its next row is dispatched.
-    taken, taken_entry = Signal(False), Signal(intbv(0)[entry_bits(config) :])
+    taken = Signal(False)
 
     @always_comb
     def changes():
@@ -87,12 +92,12 @@ def raw_ring(clk, reset, writes, completed, status, numerators, config):
         if completed.active:
             set_flag.next = 1 << completed.entry
         if taken:
-            clear_flag.next = 1 << taken_entry
+            clear_flag.next = 1 << entry
 
     @always(clk.posedge)
-    def rows_taken():
+    def asked():
         taken.next = status.take and not reset
-        taken_entry.next = status.entry
+        entry.next = status.entry
 
     @always(clk.posedge)
     def complete_rows():
@@ -102,6 +107,6 @@ def raw_ring(clk, reset, writes, completed, status, numerators, config):
             complete.next = 0
         else:
             complete.next = (complete | set_flag) & ~clear_flag
-        status.complete.next = complete[status.entry]
+        status.complete.next = complete[entry]
 
-    return on_the_way, banks, read, denominators, changes, rows_taken, complete_rows
+    return on_the_way, banks, read, denominators, changes, asked, complete_rows
