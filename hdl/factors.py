@@ -32,7 +32,10 @@ def factors_stream(config):
 
 @block
 def _operands(clk, load, shift, loaded, current):
-    """A group's operands of one kind, side by side; ``current`` is that of the query in hand."""
+    """A group's operands of one kind, side by side; ``current`` is that of the query in hand.
+
+    load: a new group comes, or: there is no query in hand (a register: many flip-flops wait for it).
+    """
     width, all_bits = len(current), len(loaded)
     waiting = Signal(intbv(0)[all_bits:])
 
@@ -43,11 +46,16 @@ def _operands(clk, load, shift, loaded, current):
         elif shift:
             waiting.next = waiting >> width
 
+    @always(clk.posedge)
+    def the_only_one():
+        if load:
+            waiting.next = loaded
+
     @always_comb
     def lowest():
         current.next = waiting[width:]
 
-    return shift_register, lowest
+    return shift_register if all_bits > width else the_only_one, lowest
 
 
 @block
@@ -152,8 +160,8 @@ def factors(clk, reset, group, found, size, config):
     return (
         accept, begin_divisions, queries, results,
         _operands(clk, load, begin, kepts, kept),
-        _operands(clk, load, begin, denominators, denominator),
-        _operands(clk, load, begin, visibles, visible),
+        _operands(clk, none_left, begin, denominators, denominator),
+        _operands(clk, none_left, begin, visibles, visible),
         _share(clk, reset, kept, denominator, found.denominator_position, start, kept_accepted,
                found.kept_factor, kept_finished, taken),
         _share(clk, reset, dropped, visible, found.visible_position, start, dropped_accepted,

@@ -163,6 +163,7 @@ class Control:
         value_is_next: the cycle before the operands are selected is one of a value phase.
         drain, drain_sum: these sums drain; from a score phase's first cycle to the value phase's last one.
         total_first, total_last, total_word: stage `lanes_total_stage`: in a value phase; last word of a phase; the word.
+        total_first_is_next: `total_first`, a cycle earlier.
         accumulate, restart: products that were added up belong to a score; they are its first ones.
     """
 
@@ -173,6 +174,7 @@ class Control:
         self.value_is_next = Signal(False)
         self.drain = Signal(False)
         self.drain_sum = Signal(intbv(0)[clog2(SUM_SLOTS) :])
+        self.total_first_is_next = Signal(False)
         self.total_first = Signal(False)
         self.total_last = Signal(False)
         self.total_word = Signal(intbv(0)[word_bits(config) :])

@@ -10,7 +10,7 @@ from hdl.banked.timing import (
     scan_position,
     total_stage,
 )
-from hdl.delay import delayed
+from hdl.delay import delayed, register
 from hdl.hierarchy import module
 
 
@@ -79,7 +79,8 @@ def phases(clk, reset, score_phase, word, control, scan, choose, config):
     stages = [
         delayed(clk, value_phase, control.value_is_next, SELECT_STAGE - 1),
         delayed(clk, word, control.total_word, at_totals),
-        delayed(clk, value_phase, control.total_first, at_totals),
+        delayed(clk, value_phase, control.total_first_is_next, at_totals - 1),
+        register(clk, control.total_first_is_next, control.total_first),
         delayed(clk, last, control.total_last, at_totals),
         delayed(clk, score_phase, score_at_total, at_total),
         delayed(clk, first, first_at_total, at_total),

@@ -86,9 +86,25 @@ def _sums_of_lanes(clk, products, firsts, first, second):
     )  # fmt: skip
 
 
+@module
+def _absence(clk, present, first_is_next, absent):
+    """Whether the slot of the next cycle's pass has no sums: a register for one dimension, as they lie far apart."""
+
+    @always(clk.posedge)
+    def slot_of_next_pass():
+        if first_is_next:
+            absent.next = not present[0]
+        else:
+            absent.next = not present[1]
+
+    return slot_of_next_pass
+
+
 @block
-def _sum_of_one_dimension(clk, first, total, late, stored, present, sum_, sum_bits):
-    """Cycles: `total` (`first`) or `late`, and `stored` (bits), unless not `present`; the new `sum_`, which is to be written."""
+def _sum_of_one_dimension(clk, first, total, late, stored, present, first_is_next, sum_, sum_bits):
+    """Cycles: `total` (`first`) or `late`, and `stored` (bits), unless the slot isn't `present`; the new `sum_`, which is to be
+    written."""
+    absent = Signal(False)
     change = Signal(intbv(0, min=total.min, max=total.max))
     so_far = Signal(intbv(0, min=sum_.min, max=sum_.max))
 
@@ -101,10 +117,10 @@ def _sum_of_one_dimension(clk, first, total, late, stored, present, sum_, sum_bi
 
     @always(clk.posedge)
     def sum_so_far():
-        if present:
-            so_far.next = stored.signed()
-        else:
+        if absent:
             so_far.next = 0
+        else:
+            so_far.next = stored.signed()
 
     @always(clk.posedge)
     def update():
@@ -114,7 +130,7 @@ def _sum_of_one_dimension(clk, first, total, late, stored, present, sum_, sum_bi
     def raw():
         sum_bits.next = sum_[len(sum_) :]
 
-    return change_of_sum, sum_so_far, update, raw
+    return _absence(clk, present, first_is_next, absent), change_of_sum, sum_so_far, update, raw
 
 
 @module
@@ -160,7 +176,7 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
     first, last, drains_now, drains_second, used_first, used_second, used_late = (Signal(False) for _ in range(7))
     any_use = Signal(intbv(0)[SUM_SLOTS:])
     present = Signal(intbv(0)[SUM_SLOTS:])
-    present_now, first_may_drain, second_may_drain, first_drains = (Signal(False) for _ in range(4))
+    first_may_drain, second_may_drain, first_drains = (Signal(False) for _ in range(3))
     written_first = Signal(False)
     written_word = Signal(intbv(0)[words:])
 
@@ -195,10 +211,7 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
 
     @always_comb
     def slot_of_pass():
-        present_now.next = present[1]
         drains_now.next = drains_second
-        if control.total_first:
-            present_now.next = present[0]
         if first:
             drains_now.next = first_drains
 
@@ -229,7 +242,8 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
     )  # fmt: skip
     dimensions = [
         _sum_of_one_dimension(
-            clk, control.total_first, totals[0][m], late[m], stored((m + 1) * bits, m * bits), present_now, sums[m], new[m]
+            clk, control.total_first, totals[0][m], late[m], stored((m + 1) * bits, m * bits), present,
+            control.total_first_is_next, sums[m], new[m],
         )
         for m in range(width)
     ]  # fmt: skip
