@@ -77,8 +77,8 @@ namespace eval floorplan {
             foreach {cluster y} {0 10 1 34 2 58} {
                 multiplier $y [from_to $column [expr {$column + 3}]] $array.inst_cluster_$cluster$lanes
             }
-            set column [expr {36 + 4 * ($m % 4)}]
-            multiplier [expr {$m < 4 ? 10 : 34}] [from_to $column [expr {$column + 3}]] $array.inst_cluster_3$lanes
+            set column [expr {36 + 4 * ($m / 2)}]
+            multiplier [expr {$m % 2 ? 34 : 10}] [from_to $column [expr {$column + 3}]] $array.inst_cluster_3$lanes
         }
         foreach {cluster y column} {0 10 32 1 34 32 2 58 32 3 10 34} {
             multiplier $y $column $array.inst_cluster_$cluster.inst_scan*
