@@ -101,7 +101,7 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
     kept_count: number of bits set, for one cycle a chunk, else 0 (0 ... predict_keys).
 
     One chunk a cycle for queries of 16 chunks and more, at least 15 cycles a query. With predict_keys = 8, a query's
-    first bits are valid 31 cycles after its last chunk was transferred, its result 16 cycles after its last bits.
+    first bits are valid 32 cycles after its last chunk was transferred, its result 17 cycles after its last bits.
     """
     depth = 1 << clog2(config.max_chunks + TURNAROUND)
     word_bits = config.predict_keys * DISTANCE_BITS

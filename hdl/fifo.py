@@ -171,7 +171,8 @@ def fifo(clk, reset, inp, out, depth):
     pointers = queue_pointers(
         clk, reset, write_enable, read_enable, write_address, read_address, not_full, filled, stays_free, depth
     )
-    memory = distributed_ram(clk, write_enable, write_address, inp_word, read_address, read_word, depth=depth)
+    # The next free place follows the input, and not only with `write_enable`: a whole word waits for this.
+    memory = distributed_ram(clk, not_full, write_address, inp_word, read_address, read_word, depth=depth)
 
     @always(clk.posedge)
     def occupancy():

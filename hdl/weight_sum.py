@@ -7,13 +7,15 @@ share.
 from myhdl import Signal, always, block, intbv, modbv
 
 from golden.config import WEIGHT_FRACTION, clog2
+from hdl.delay import register
 from hdl.exp2 import WEIGHT_CYCLES, weight
 from hdl.hierarchy import module
+from hdl.wires import like
 
 
 def weight_sum_cycles(keys):
     """Cycles from a query's last chunk at the inputs to ``done``."""
-    return WEIGHT_CYCLES + clog2(keys) + 1
+    return 1 + WEIGHT_CYCLES + clog2(keys) + 1
 
 
 @block
@@ -82,5 +84,8 @@ def weight_sum(clk, reset, distances, valid, last, total, done):
             else:
                 total.next = total + chunk_total
 
-    exponentials = [weight(clk, *pair) for pair in zip(distances, weights, strict=True)]
-    return exponentials, _adder_tree(clk, weights, chunk_total), stages, query, accumulate
+    # Whoever has the distances has them for others too, far away.
+    own = [like(distance) for distance in distances]
+    arrivals = [register(clk, *pair) for pair in zip(distances, own, strict=True)]
+    exponentials = [weight(clk, *pair) for pair in zip(own, weights, strict=True)]
+    return arrivals, exponentials, _adder_tree(clk, weights, chunk_total), stages, query, accumulate

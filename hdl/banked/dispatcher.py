@@ -6,7 +6,7 @@ from golden.config import clog2
 from hdl.banked.bitmaps import WORD_CYCLES
 from hdl.banked.interfaces import address_bits, words_stream
 from hdl.banked.query_ring import group_bits, index_bits
-from hdl.delay import delayed
+from hdl.delay import delayed, register
 from hdl.fifo import fifo, pack, unpack, word_width
 from hdl.hierarchy import module
 from hdl.memory import ram
@@ -110,31 +110,40 @@ def cluster_choice(clk, reset, rooms, sending, sent_word, words_taken, chosen, t
         rooms: free slots, one signal a cluster.
         sending: `Target`, throughout the cycles in which a query's words and beats are read.
         sent_word: one of its words goes. words_taken: bit for each cluster: it takes one.
-        chosen, valid: registers; the cluster stays chosen until it is `taken`. Two cycles after that the next one.
+        chosen, valid: registers; the cluster stays chosen until it is `taken`. Three cycles after that the next one.
     """
     clusters = config.rows
     frees = [Signal(False) for _ in range(clusters)]
     free = ConcatSignal(*reversed(frees))
     candidates, later, one = (Signal(intbv(0)[clusters:]) for _ in range(3))
+    # The senders are far away.
+    late_sending, late_word, just_taken = Target(config), Signal(False), Signal(False)
     after = Signal(intbv(0)[clusters:])  # clusters behind the one chosen last
     number = Signal(intbv(0)[len(chosen) :])
 
     spaces = [
-        _cluster_space(clk, reset, c, rooms[c], sending, sent_word, words_taken(c), frees[c], config)
+        _cluster_space(clk, reset, c, rooms[c], late_sending, late_word, words_taken(c), frees[c], config)
         for c in range(clusters)
     ]
+
+    @always(clk.posedge)
+    def news():
+        late_sending.active.next = sending.active and not reset
+        late_sending.cluster.next = sending.cluster
+        late_word.next = sent_word and not reset
+        just_taken.next = taken and not reset
 
     @always_comb
     def find_candidates():
         candidates.next = free
-        if sending.active:
-            candidates.next = free & ~(1 << sending.cluster)
+        if late_sending.active:
+            candidates.next = free & ~(1 << late_sending.cluster)
 
     @always_comb
     def in_turn():
         later.next = free & after
-        if sending.active:
-            later.next = free & after & ~(1 << sending.cluster)
+        if late_sending.active:
+            later.next = free & after & ~(1 << late_sending.cluster)
 
     @always_comb
     def pick():
@@ -156,7 +165,7 @@ def cluster_choice(clk, reset, rooms, sending, sent_word, words_taken, chosen, t
             after.next = 0
         elif taken:
             valid.next = False
-        elif not valid:
+        elif not valid and not just_taken:
             if one != 0:
                 valid.next = True
                 for c in range(clusters):
@@ -164,7 +173,7 @@ def cluster_choice(clk, reset, rooms, sending, sent_word, words_taken, chosen, t
         if not valid:
             chosen.next = number
 
-    return spaces, find_candidates, in_turn, pick, lowest, choice
+    return spaces, news, find_candidates, in_turn, pick, lowest, choice
 
 
 @module
@@ -198,7 +207,10 @@ def entry_ring(clk, reset, start, entry_freed, entry, free, config):
 
 @module
 def entry_records(clk, reset, start, entry, compared, heads, records, config):
-    """Memory of what the normalizer has to know about the query in an entry; `records`: `RecordsRead`."""
+    """Memory of what the normalizer has to know about the query in an entry.
+
+    records: `RecordsRead`.
+    """
     head_first = Signal(True)
     visible, next_visible = (Signal(intbv(0)[config.key_count_bits :]) for _ in range(2))
     key_mask = (1 << config.key_count_bits) - 1
@@ -209,15 +221,17 @@ def entry_records(clk, reset, start, entry, compared, heads, records, config):
         targets.append(getattr(records, name))
     written = ConcatSignal(*sources)
     read = Signal(intbv(0)[len(written) :])
+    read_entry = Signal(intbv(0)[len(records.entry) :])  # whoever asks is far away
 
-    memory = ram(clk, start, entry, written, records.entry, read, depth=config.output_ring)
+    memory = ram(clk, start, entry, written, read_entry, read, depth=config.output_ring)
     copies, top = [], len(written)
     for target in targets:
         width = len(target) if target._type is not bool else 1
         part = read(top - 1) if width == 1 else read(top, top - width)
         copies.append(wire(part, target))
         top -= width
-    return memory, copies, _visible_keys(clk, reset, start, compared, heads, head_first, visible, next_visible, key_mask)
+    asked = register(clk, records.entry, read_entry)
+    return asked, memory, copies, _visible_keys(clk, reset, start, compared, heads, head_first, visible, next_visible, key_mask)
 
 
 @block

@@ -107,6 +107,8 @@ def slots(
     released_sums = Signal(intbv(0, min=0, max=SUM_SLOTS + 1))  # of queries that have no slot any more
     sum_bits = clog2(SUM_SLOTS)
     in_flight = Signal(intbv(0, min=0, max=ring_size + 1))
+    # `open_` once more, for what is here: the memories of the headers are far away.
+    can_open, open_here = Signal(True), Signal(False)
     knowns, dones = [Signal(False) for _ in range(ring_size)], [Signal(False) for _ in range(ring_size)]
     known_bits, done_bits = ConcatSignal(*reversed(knowns)), ConcatSignal(*reversed(dones))
 
@@ -114,6 +116,7 @@ def slots(
     def header():
         queries.ready.next = in_flight != ring_size
         open_.next = queries.valid and in_flight != ring_size
+        open_here.next = queries.valid and can_open
         room.next = ring_size - in_flight
 
     @always(clk.posedge)
@@ -126,8 +129,9 @@ def slots(
             drain_pointer.next = 0
             released_sums.next = 0
             in_flight.next = 0
+            can_open.next = True
         else:
-            if open_:
+            if open_here:
                 open_pointer.next = open_pointer + 1
             if row_done:
                 load_pointer.next = load_pointer + 1
@@ -141,10 +145,12 @@ def slots(
                 released_sums.next = released_sums + 1
             elif drained and not release.active:
                 released_sums.next = released_sums - 1
-            if open_ and not release.active:
+            if open_here and not release.active:
                 in_flight.next = in_flight + 1
-            elif release.active and not open_:
+                can_open.next = in_flight != ring_size - 1
+            elif release.active and not open_here:
                 in_flight.next = in_flight - 1
+                can_open.next = True
 
     @always_comb
     def slot_numbers():
@@ -190,7 +196,7 @@ def slots(
 
     # Registers, as much waits for them.
     waiting = [
-        any_left(clk, reset, open_, row_done, loadable, ring_size),
+        any_left(clk, reset, open_here, row_done, loadable, ring_size),
         any_left(clk, reset, loaded, packed, packable, ring_size),
         any_left(clk, reset, release.active, drained, drainable, SUM_SLOTS),
     ]

@@ -16,7 +16,7 @@ from hdl.banked.interfaces import (
     word_bits,
 )
 from hdl.banked.timing import PRODUCT_STAGE, SEPARATION_CYCLES, drain_delay, lanes_total_stage
-from hdl.delay import delayed
+from hdl.delay import delayed, register_copy
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 from hdl.stream import Signed
@@ -66,14 +66,19 @@ def _sums_of_lanes(clk, products, firsts, first, second):
                 delayed(clk, left_first, late_first, 1),
             ]
             nodes.append((late_difference, late_first))
-    ((difference, is_of_first),) = nodes  # what the first query has more than the second one, or the other way round
+    ((difference, of_first),) = nodes  # what the first query has more than the second one, or the other way round
 
     twice_first, twice_second = (Signed(len(first) + 1).signal() for _ in range(2))
-    is_of_second = Signal(False)
+    is_of_first, is_of_second, of_second = (Signal(False) for _ in range(3))
+    # Registers for each dimension, as they lie far apart.
+    source = left_first if len(products) > 1 else of_first
+    copied = register_copy if len(products) > 1 else lambda clk, flag, copy: wire(flag, copy)
 
     @always_comb
     def other():
-        is_of_second.next = not is_of_first
+        of_second.next = not source
+
+    pieces += [copied(clk, source, is_of_first), copied(clk, of_second, is_of_second)]
 
     @always(clk.posedge)
     def separate():
