@@ -74,16 +74,16 @@ namespace eval floorplan {
         for {set m 0} {$m < 8} {incr m} {
             set column [expr {4 * $m}]
             set lanes *.inst_lane_*.inst_multiplier_$m.*
-            foreach {cluster y} {0 10 1 34 2 58} {
-                multiplier $y [from_to $column [expr {$column + 3}]] $array.inst_cluster_$cluster$lanes
+            foreach {cluster y first} {0 10 0 1 34 0 2 58 4} {
+                multiplier $y [from_to [expr {$first + $column}] [expr {$first + $column + 3}]] $array.inst_cluster_$cluster$lanes
             }
             set column [expr {36 + 4 * ($m / 2)}]
             multiplier [expr {$m % 2 ? 34 : 10}] [from_to $column [expr {$column + 3}]] $array.inst_cluster_3$lanes
         }
-        foreach {cluster y column} {0 10 32 1 34 32 2 58 32 3 10 34} {
+        foreach {cluster y column} {0 10 32 1 34 32 2 58 3 3 10 34} {
             multiplier $y $column $array.inst_cluster_$cluster.inst_scan*
         }
-        multiplier 58 {33 34 35} *comparator*
+        multiplier 58 {0 1 2} *comparator*
         multiplier 58 [from_to 36 51] *normalizer*
 
         # Of the keys' words, 18 bits a memory.

@@ -18,7 +18,7 @@ module sanger_pins #(
     reg core_reset;
     reg [INPUT_BITS-1:0] inputs;
     reg [OUTPUT_BITS-1:0] outputs;
-    reg m_axis_tready;  // at the outputs, not among the inputs (nor is it s_axis_tvalid's: tuser lies between them)
+    reg ready_late, m_axis_tready;  // at the outputs: with a reset, or one of the inputs' would be it too
     wire [OUTPUT_BITS-1:0] from_core;
 
     wire [STREAM_BITS-1:0] s_axis_tdata;
@@ -28,7 +28,7 @@ module sanger_pins #(
     wire [3:0] s_axil_wstrb;
     wire s_axil_awvalid, s_axil_wvalid, s_axil_bready, s_axil_arvalid, s_axil_rready;
 
-    assign {s_axis_tdata, s_axis_tlast, s_axis_tvalid, s_axis_tuser, ready_input, s_axil_awaddr, s_axil_awvalid,
+    assign {s_axis_tdata, s_axis_tlast, s_axis_tuser, s_axis_tvalid, ready_input, s_axil_awaddr, s_axil_awvalid,
             s_axil_wdata, s_axil_wstrb, s_axil_wvalid, s_axil_bready, s_axil_araddr, s_axil_arvalid,
             s_axil_rready} = inputs;
 
@@ -36,7 +36,8 @@ module sanger_pins #(
 
     always @(posedge clk) begin
         core_reset <= reset;
-        m_axis_tready <= ready_input;
+        ready_late <= ready_input;
+        m_axis_tready <= ready_late & ~core_reset;
         inputs <= {inputs[INPUT_BITS-2:0], shift_in};
         outputs <= load ? from_core : {outputs[OUTPUT_BITS-2:0], 1'b0};
     end

@@ -8,7 +8,7 @@ from hdl.banked.keys import KeyWrites
 from hdl.banked.query_ring import QueryRingWrites
 from hdl.comparator import bits_stream, chunks_stream, comparator, results_stream
 from hdl.counters import Events
-from hdl.delay import register_copy
+from hdl.delay import cleared_register, register, register_copy
 from hdl.fifo import register_slice
 from hdl.group_starts import GroupStarts
 from hdl.hierarchy import module
@@ -70,6 +70,7 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
     values, value_sums, rows_out = ValueWrites(config), ValueSumsRead(config), output_rows_stream(config)
     queries_done, round_tick, activity = Signal(False), Signal(False), Activity(config)
     head_done, head_done_key_set, stall_out = Signal(False), Signal(False), Signal(False)
+    done_seen, done_seen_key_set = Signal(False), Signal(False)  # by the loader, which is far away
     poison_valid, poison_tag = Signal(False), Signal(intbv(0)[TAG_BITS:])
 
     # Pipelines between blocks have no reset of their own: they run empty while the state that they would reach is held.
@@ -80,7 +81,7 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
         elif reset_left != 0:
             reset_left.next = reset_left - 1
 
-    @always_comb
+    @always(clk.posedge)
     def any_reset():
         restart.next = reset or status.soft_reset or reset_left != 0
 
@@ -88,9 +89,12 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
 
     control = registers(clk, reset, s_axil, descriptor, status, events, config)
     load = loader(
-        clk, load_reset, s_axis, descriptor, rows, head, keys, queries, values, value_sums, queries_done, head_done,
-        head_done_key_set, poison_valid, poison_tag, status, config,
+        clk, load_reset, s_axis, descriptor, rows, head, keys, queries, values, value_sums, queries_done, done_seen,
+        done_seen_key_set, poison_valid, poison_tag, status, config,
     )  # fmt: skip
+    end_of_head = [
+        cleared_register(clk, load_reset, head_done, done_seen), register(clk, head_done_key_set, done_seen_key_set),
+    ]  # fmt: skip
     quantize = quantizer(clk, quantize_reset, rows, levels, config)
     on_the_way = register_slice(clk, predict_reset, levels, levels_here)
     predict = predictor(clk, predict_reset, head, levels_here, chunks, starts, config)
@@ -106,7 +110,7 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
         clk, output_reset, rows_out, m_axis, poison_valid, poison_tag, head_done, head_done_key_set, stall_out, config
     )  # fmt: skip
     count = event_counts(clk, status, s_axis, round_tick, activity, kept_counts, head_done, stall_out, events, config)
-    return control, load, quantize, on_the_way, predict, compare, attend, put_out, cycles_of_reset, any_reset, copies, count
+    return control, load, end_of_head, quantize, on_the_way, predict, compare, attend, put_out, cycles_of_reset, any_reset, copies, count
 
 
 @module

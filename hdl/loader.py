@@ -107,15 +107,19 @@ def loader(
 
     arrange = gather if banked else corner_turn
     arranging, arrived = Signal(False), Signal(False)
-    arrangement = arrange(clk, reset, key_beats, keys, arranging, config=config)
+    beats_there = key_beats.like()
+    way_there = register_slice(clk, reset, key_beats, beats_there)
+    arrangement = arrange(clk, reset, beats_there, keys, arranging, config=config)
 
     @always(clk.posedge)
     def arrivals():
-        arrived.next = go and (moved.key or moved.value)
+        arrived.next = beats_there.valid and beats_there.ready
 
     @always_comb
     def keys_underway():
-        moves.keys_busy.next = arranging or arrived or (moved.valid and (moved.key or moved.value))
+        moves.keys_busy.next = (
+            arranging or arrived or beats_there.valid or (moved.valid and (moved.key or moved.value))
+        )
 
     # Queries to the query memories.
     queries_end = Signal(False)  # the next query begins a block (banked: a group)
@@ -161,6 +165,6 @@ def loader(
             moved.ready.next = queries_written and moving_rows.ready
 
     return (
-        control, places, move_register, beat, go_together, row_beats, row_register, array_beats, arrangement, arrivals,
+        control, places, move_register, beat, go_together, row_beats, row_register, array_beats, way_there, arrangement, arrivals,
         keys_underway, word_beats, writer, value_beats, summands, sums, readiness,
     )  # fmt: skip

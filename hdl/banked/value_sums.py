@@ -55,7 +55,7 @@ def _sums_of_lanes(clk, products, firsts, first, second):
     total = adder_tree(clk, products, all_) if len(products) > 1 else wire(products[0], all_)
     pieces, nodes = [], list(zip(products, firsts))
     while len(nodes) > 1:
-        pairs, nodes = zip(nodes[::2], nodes[1::2]), []
+        pairs, nodes = list(zip(nodes[::2], nodes[1::2])), []
         for (left, left_first), (right, right_first) in pairs:
             difference, late_difference = (Signed(len(left) + 1).signal() for _ in range(2))
             subtract, late_first = Signal(False), Signal(False)
@@ -63,7 +63,7 @@ def _sums_of_lanes(clk, products, firsts, first, second):
                 unlike(left_first, right_first, subtract),
                 add_subtract(left, right, subtract, difference),
                 delayed(clk, difference, late_difference, 1),
-                delayed(clk, left_first, late_first, 1),
+                delayed(clk, left_first, late_first, 1) if len(pairs) > 1 else (),
             ]
             nodes.append((late_difference, late_first))
     ((difference, of_first),) = nodes  # what the first query has more than the second one, or the other way round
