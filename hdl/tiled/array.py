@@ -60,7 +60,7 @@ def answers(clk, numerators, denominators, sums, row_cycles):
     """
     side_by_side, late = len(sums.numerators), SUMS_CYCLES - 2 - row_cycles
     group = Signal(intbv(0)[len(sums.row_group) :])
-    parts = [delayed(clk, sums.row_group, group, row_cycles + 1)]
+    parts = [delayed(clk, sums.row_group, group, row_cycles + 1)] if len(numerators) > side_by_side else []
     for i in range(side_by_side):
         for values, value in ((numerators, sums.numerators[i]), (denominators, sums.denominators[i])):
             left = [like(value) for _ in values[i::side_by_side]]
