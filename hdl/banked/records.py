@@ -9,7 +9,7 @@ TAG_BITS = 4
 
 
 class RecordsRead:
-    """The record of the query in ring entry ``entry``, one cycle after the address (docs/banked.md, "records")."""
+    """The record of the query in ring entry ``entry``, two cycles after the address (docs/banked.md, "records")."""
 
     def __init__(self, config):
         self.entry = Signal(intbv(0)[entry_bits(config) :])
