@@ -77,8 +77,8 @@ namespace eval floorplan {
             foreach {cluster y first} {0 10 0 1 34 0 2 58 4} {
                 multiplier $y [from_to [expr {$first + $column}] [expr {$first + $column + 3}]] $array.inst_cluster_$cluster$lanes
             }
-            set column [expr {36 + 4 * ($m / 2)}]
-            multiplier [expr {$m % 2 ? 34 : 10}] [from_to $column [expr {$column + 3}]] $array.inst_cluster_3$lanes
+            set column [expr {36 + 8 * ($m / 4) + 4 * ($m % 2)}]
+            multiplier [expr {$m % 4 < 2 ? 10 : 34}] [from_to $column [expr {$column + 3}]] $array.inst_cluster_3$lanes
         }
         foreach {cluster y column} {0 10 32 1 34 32 2 58 3 3 10 34} {
             multiplier $y $column $array.inst_cluster_$cluster.inst_scan*
