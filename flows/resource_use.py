@@ -106,7 +106,9 @@ against dense attention at T = 1/n and of 0.110 at 2/n (`--threshold 0.00390625`
 What got it routed was wire, not area: the lanes' Q memories were block RAMs, 34 columns from the multipliers on average,
 and are look-up tables now, next to them (the estimated wirelength fell from 670 k to 623 k, for 1,500 LUTs more).
 A native build of the same nextpnr routes placements of 602 k and of 623 k (44 and 64 iterations of router2), but not of 670 k, nor
-those of `small`, 697 k. In between it is luck: one of 619 k wasn't routed.
+those of `small`, 697 k. In between it is luck: one of 619 k wasn't routed, one of 610 k was (80 iterations; commit d0fcf21).
+Its clock is router2's: 61.6 MHz where nextpnr expected 74.2 of the placement (7318dc2; the path is a reset's detour of 15 ns), and natively
+56.9 where it expected 78.9 (d0fcf21). `--tmg-ripup` hasn't been tried on it.
 """
 
 
