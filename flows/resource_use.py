@@ -95,7 +95,7 @@ leads to four inputs or more grows from what of it lies near the next input, how
 13 ns of wire. nextpnr's `--tmg-ripup` mends such detours as long as a path misses the target, and doesn't end if one always does. So the clock
 comes out between the target and what nextpnr expects of the placement: 92.2 MHz for a target of 80 and 89 expected (commit 264b3b3),
 84.4 for 80 and 86.0 (1fd4175), 87.4 for 87 and 96.7 (dd3cd53; the path is a detour). For 85 with 89 expected, some paths
-missed it time and again. The target (`sanger.core`) is a tenth less than expected; nearer to it hasn't been tried for the last one.
+missed it time and again. The target (`sanger.core`) is a tenth less than expected; nearer to it (92 for 94 expected, a3f01f2, natively) 831 wires were still used twice in the 60th iteration.
 
 What is added or subtracted depending on a signal is one carry chain (`hdl/add_subtract.py`, `flows/synth.tcl`; proved in
 `tests/test_synth.py`): `small` took 62,271 LUTs with it and 65,682 without.
@@ -103,7 +103,7 @@ What is added or subtracted depending on a signal is one carry chain (`hdl/add_s
 `small` with its prediction of four bits isn't routed; with three bits it is: `small_3bit`, 5 k LUTs less. What that costs
 in precision: `python -m flows simulate data/minilm_l2_n512.npz --config small_3bit` (golden model) finds an error of 0.070
 against dense attention at T = 1/n and of 0.110 at 2/n (`--threshold 0.00390625`), where `small` has 0.041 and 0.074, at the same densities.
-What got it routed was wire, not area: the lanes' Q memories were block RAMs, 34 columns from the multipliers on average,
+What got it routed was wire, not area: the lanes' Q memories were block RAMs, 34 tiles of wire away from the multipliers on average,
 and are look-up tables now, next to them (the estimated wirelength fell from 670 k to 623 k, for 1,500 LUTs more).
 A native build of the same nextpnr routes placements of 602 k and of 623 k (44 and 64 iterations of router2), but not of 670 k, nor
 those of `small`, 697 k. In between it is luck: one of 619 k wasn't routed, one of 610 k was (80 iterations; commit d0fcf21).

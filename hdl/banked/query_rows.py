@@ -5,7 +5,7 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 from golden.config import OPERAND_BITS
 from hdl.banked.interfaces import word_bits
 from hdl.cleared import cleared_unless
-from hdl.delay import register, register_copy
+from hdl.delay import register
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 from hdl.wires import like, side_by_side, wire
