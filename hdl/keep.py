@@ -5,6 +5,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 from golden.config import DISTANCE_BITS
 from hdl.fifo import fifo
 from hdl.hierarchy import module
+from hdl.occupancy import room_left
 from hdl.stream import Bits, Flag, Stream
 from hdl.threshold import HIDDEN
 
@@ -55,18 +56,20 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
     # The reach goes along with the chunks: one for the query being read, then one a stage of the memory.
     reach_read, reach_memory, reach_chunk = [Signal(intbv(0)[DISTANCE_BITS:]) for _ in range(3)]
     valids, lasts = [Signal(modbv(0)[_STAGES:]) for _ in range(2)]
-    room = Signal(intbv(DEPTH, min=0, max=DEPTH + 1))
-    last_read = Signal(False)
+    # Registers, as everything hangs on them: there is room for a chunk; it will be the query's last one.
+    is_room, at_last = Signal(True), Signal(False)
+    leaves, last_read = Signal(False), Signal(False)
     is_kept = [Signal(False) for _ in distances]
     bits = ConcatSignal(*reversed(is_kept))
 
     @always_comb
     def reads():
-        read.next = comparing and room != 0
+        read.next = comparing and is_room
+        leaves.next = kept.valid and kept.ready
 
     @always_comb
     def last_reads():
-        last_read.next = read and remaining == 0
+        last_read.next = read and at_last
 
     @always_comb
     def take():
@@ -80,18 +83,13 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
             comparing.next = reach.valid
         if reach.ready:
             remaining.next = reach.chunks
+            at_last.next = reach.chunks == 0
             reach_read.next = reach.reach
         elif read:
             remaining.next = remaining - 1
+            at_last.next = remaining == 1
 
-    @always(clk.posedge)
-    def rooms():
-        if reset:
-            room.next = DEPTH
-        elif read and not (kept.valid and kept.ready):
-            room.next = room - 1
-        elif kept.valid and kept.ready and not read:
-            room.next = room + 1
+    rooms = room_left(clk, reset, read, leaves, is_room, DEPTH)
 
     @always(clk.posedge)
     def stages():

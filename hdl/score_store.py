@@ -198,7 +198,7 @@ def two_stages(clk, reset, offered, ready, advance, valid):
 
 @module
 def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, chunks, progress, lane, config):
-    """Streams complete groups to ``chunks``, query by query, a chunk a cycle, without a gap.
+    """Streams complete groups to ``chunks``, query by query, a chunk a cycle, and a cycle between groups.
 
     ``begun``: groups, in order (``valid`` alone; their number is bounded by who minds ``progress``).
     ``group_complete``: pulse, as soon as the maximum of the next group's first query is there; the others may follow a
@@ -228,7 +228,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     advance_words, valid_here = Signal(False), Signal(False)
     first_query, at_last_query = Signal(True), Signal(False)  # which query `place` is at
     at_start, at_last_chunk = Signal(True), Signal(False)  # ... and which chunk (at the group's first one, see `one_chunk`)
-    any_complete = Signal(False)  # a complete group is there
+    any_complete, group_here = Signal(False), Signal(False)  # a complete group is there; and is in hand
     last_key = Signal(intbv(0, min=0, max=max(2, key_count)))
     last_mask = Signal(intbv(0)[key_count:])
 
@@ -260,7 +260,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
 
     @always_comb
     def bounds():
-        offered.next = any_complete and group.valid and group.has_queries
+        offered.next = group_here and group.has_queries
         if at_start:
             last_chunk.next = group.one_chunk
         else:
@@ -272,10 +272,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
 
     @always_comb
     def end_of_group():
-        finish.next = (
-            advance and any_complete and group.valid
-            and (not group.has_queries or (last_chunk and last_query))
-        )  # fmt: skip
+        finish.next = advance and group_here and (not group.has_queries or (last_chunk and last_query))
 
     @always(clk.posedge)
     def report():
@@ -287,7 +284,9 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
 
     @always_comb
     def take():
-        group.ready.next = finish
+        # A cycle later, from a register: a whole group waits for this.
+        group.ready.next = progress.finished
+        group_here.next = any_complete and group.valid and not progress.finished
         read.next = advance and offered
 
     groups = any_left(clk, reset, group_complete, finish, any_complete, MOST_GROUPS)
