@@ -109,9 +109,9 @@ A native build of the same nextpnr routes placements of 602 k and of 623 k (44 a
 those of `small`, 697 k. In between it is luck: one of 619 k wasn't routed, one of 610 k was (80 iterations; commit d0fcf21).
 Its clock is router2's: 61.6 MHz where nextpnr expected 74.2 of the placement (7318dc2; the path is a reset's detour of 15 ns), and natively
 56.9 where it expected 78.9 (d0fcf21). With `--tmg-ripup` and a target of 70, as in `sanger.core`, the same placement of d0fcf21 comes out at
-72.0 MHz natively (126 iterations); for a target of 74 there were 3 wires left in the 412th, and paths that missed it time and again. The
-packaged tools place for the target, and so each target is another placement: for 70, those of d0fcf21 (613 k) and of a75ae3f (610 k,
-80.9 MHz expected) weren't routed, the latter with 173 wires used twice in the 48th iteration and more from there on.
+72.0 MHz natively (126 iterations); for a target of 74 there were 3 wires left in the 412th, and paths that missed it time and again. It is
+no promise: with a target of 70, the packaged tools' placements of d0fcf21 (613 k) and of a75ae3f (610 k, 80.9 MHz expected; the same for
+66 and 76) weren't routed, the latter with 173 wires used twice in the 48th iteration and more from there on.
 """
 
 
