@@ -100,7 +100,7 @@ missed it time and again. The target (`sanger.core`) is a tenth less than expect
 What is added or subtracted depending on a signal is one carry chain (`hdl/add_subtract.py`, `flows/synth.tcl`; proved in
 `tests/test_synth.py`): `small` took 62,271 LUTs with it and 65,682 without.
 
-`small` with its prediction of four bits isn't routed; with three bits it is: `small_3bit`, 5 k LUTs less. What that costs
+`small` with its prediction of four bits isn't routed; with three bits it was (commit 7318dc2): `small_3bit`, 5 k LUTs less. What that costs
 in precision: `python -m flows simulate data/minilm_l2_n512.npz --config small_3bit` (golden model) finds an error of 0.070
 against dense attention at T = 1/n and of 0.110 at 2/n (`--threshold 0.00390625`), where `small` has 0.041 and 0.074, at the same densities.
 What got it routed was wire, not area: the lanes' Q memories were block RAMs, 34 tiles of wire away from the multipliers on average,
@@ -234,7 +234,7 @@ costs look-up tables, and what more of it saves soon ends: with 16 lanes and 64 
 and not even one of its rows gets routed in 20 minutes. So span 2, as `small_tiled` has it: the least cycles x LUTs of the tiled variants, at both thresholds. Rows of 4 lanes keep the same multipliers busier
 (67 % instead of 51 %), but there are four times as many rows, each with its packer, exponentials and sums: for parts with many look-up tables a multiplier.
 The banked array takes 41 % fewer cycles than span 2 at T = 1/n, with 10 % fewer look-up tables and no connection at all: whoever wants the most of
-multipliers and look-up tables takes it, if block RAM is there (148 instead of 83) and the router copes (with `small_3bit` it does). Its cluster is slower on its own, 118 MHz, which leaves 1.5 times as
+multipliers and look-up tables takes it, if block RAM is there (148 instead of 83) and the router copes (with `small_3bit` it did once). Its cluster is slower on its own, 118 MHz, which leaves 1.5 times as
 much work a second for each look-up table. At T = 2/n it waits for its prediction, which reads all 32 dimensions here."""
 
 

@@ -259,6 +259,12 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
             last_seen.next = group.first_seen
 
     @always_comb
+    def group_in_hand():
+        # It goes a cycle after its end, from a register: a whole group waits for this.
+        group.ready.next = progress.finished
+        group_here.next = any_complete and group.valid and not progress.finished
+
+    @always_comb
     def bounds():
         offered.next = group_here and group.has_queries
         if at_start:
@@ -284,9 +290,6 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
 
     @always_comb
     def take():
-        # A cycle later, from a register: a whole group waits for this.
-        group.ready.next = progress.finished
-        group_here.next = any_complete and group.valid and not progress.finished
         read.next = advance and offered
 
     groups = any_left(clk, reset, group_complete, finish, any_complete, MOST_GROUPS)
@@ -374,8 +377,8 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
         _settings_register(clk, advance_words, fetched, chunks),
     ]
     return (
-        queue, same, lane_of_group, first_query_of_group, chunks_of_first_query, query, bounds, end_of_group, report, take,
-        groups, next_place, chunk_before_last, next_query, stages, fetch, mask_of_last, offer, settings,
+        queue, same, lane_of_group, first_query_of_group, chunks_of_first_query, query, group_in_hand, bounds, end_of_group, report,
+        take, groups, next_place, chunk_before_last, next_query, stages, fetch, mask_of_last, offer, settings,
     )  # fmt: skip
 
 
