@@ -29,15 +29,57 @@ module carry_chain(A, B, CI, BI, X, Y, CO);
     \$pos #(.A_SIGNED(A_SIGNED), .A_WIDTH(A_WIDTH), .Y_WIDTH(Y_WIDTH)) a_extended(.A(A), .Y(a));
     \$pos #(.A_SIGNED(B_SIGNED), .A_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH)) b_extended(.A(B), .Y(b));
 
-    localparam CELLS = (Y_WIDTH + 3) / 2;
-    localparam IDLE = 2 * CELLS - Y_WIDTH - 1;  // halves behind the last bit
+    wire [Y_WIDTH+1:0] sums;
+    carry_cells #(.WIDTH(Y_WIDTH), .BIT(16'h96AA)) cells(  // A + (B ^ C)
+        .A(a), .B(b), .C({Y_WIDTH{BI}}), .D({Y_WIDTH{1'b1}}), .CI(CI), .S(sums));
+
+    assign X = a ^ b ^ {Y_WIDTH{BI}};
+    assign Y = sums[Y_WIDTH:1];
+    assign CO = sums[Y_WIDTH+1:2] ^ ({1'b0, X} >> 1);
+endmodule
+
+// A plus one of two numbers (hdl/add_chosen.py; synth.tcl makes this cell of an adder and its multiplexer).
+module \$__add_chosen (A, B, OTHER, CHOICE, CI, BI, X, Y, CO);
+    parameter A_SIGNED = 0;
+    parameter B_SIGNED = 0;
+    parameter A_WIDTH = 1;
+    parameter B_WIDTH = 1;
+    parameter Y_WIDTH = 1;
+
+    input [A_WIDTH-1:0] A;
+    input [B_WIDTH-1:0] B, OTHER;
+    input CHOICE, CI, BI;
+    output [Y_WIDTH-1:0] X, Y, CO;  // X, CO: not in use
+
+    wire [Y_WIDTH-1:0] a, b, other;
+    \$pos #(.A_SIGNED(A_SIGNED), .A_WIDTH(A_WIDTH), .Y_WIDTH(Y_WIDTH)) a_extended(.A(A), .Y(a));
+    \$pos #(.A_SIGNED(B_SIGNED), .A_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH)) b_extended(.A(B), .Y(b));
+    \$pos #(.A_SIGNED(B_SIGNED), .A_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH)) other_extended(.A(OTHER), .Y(other));
+
+    wire [Y_WIDTH+1:0] sums;
+    carry_cells #(.WIDTH(Y_WIDTH), .BIT(16'h665A)) cells(  // A + (D ? B : C)
+        .A(a), .B(b), .C(other), .D({Y_WIDTH{CHOICE}}), .CI(1'b0), .S(sums));
+    assign Y = sums[Y_WIDTH:1];
+endmodule
+
+// The cells of a chain: S[0] is nothing, then come the bits, and the carry out on top. BIT: a bit's look-up table; where it
+// gives 0, the carry is what its four lowest entries make of A and B.
+module carry_cells(A, B, C, D, CI, S);
+    parameter WIDTH = 1;
+    parameter [15:0] BIT = 0;
+    input [WIDTH-1:0] A, B, C, D;
+    input CI;
+    output [WIDTH+1:0] S;
+
+    localparam CELLS = (WIDTH + 3) / 2;
+    localparam IDLE = 2 * CELLS - WIDTH - 1;  // halves behind the last bit
     localparam [15:0] CARRY_IN = 16'h000A;  // no sum, carry is A
-    localparam [15:0] BIT = 16'h96AA;  // A + (B ^ C)
     localparam [15:0] CARRY_OUT = 16'h0000;  // the sum is the carry
 
-    wire [2*CELLS-1:0] left = {{IDLE{1'b1}}, a, CI};
-    wire [2*CELLS-1:0] right = {{IDLE{1'b1}}, b, 1'b1};
-    wire [2*CELLS-1:0] invert = {{IDLE{1'b1}}, {Y_WIDTH{BI}}, 1'b1};
+    wire [2*CELLS-1:0] a = {{IDLE{1'b1}}, A, CI};
+    wire [2*CELLS-1:0] b = {{IDLE{1'b1}}, B, 1'b1};
+    wire [2*CELLS-1:0] c = {{IDLE{1'b1}}, C, 1'b1};
+    wire [2*CELLS-1:0] d = {{IDLE{1'b1}}, D, 1'b1};
     wire [2*CELLS-1:0] sum;
 
     genvar i;
@@ -48,18 +90,16 @@ module carry_chain(A, B, CI, BI, X, Y, CO);
         else
             assign carry_in = cells[i-1].carry_out;
         CCU2C #(
-            .INIT0(i == 0 ? CARRY_IN : 2 * i <= Y_WIDTH ? BIT : CARRY_OUT),
-            .INIT1(2 * i + 1 <= Y_WIDTH ? BIT : CARRY_OUT),
+            .INIT0(i == 0 ? CARRY_IN : 2 * i <= WIDTH ? BIT : CARRY_OUT),
+            .INIT1(2 * i + 1 <= WIDTH ? BIT : CARRY_OUT),
             .INJECT1_0("NO"), .INJECT1_1("NO")
         ) chain(
-            .A0(left[2*i]), .B0(right[2*i]), .C0(invert[2*i]), .D0(1'b1),
-            .A1(left[2*i+1]), .B1(right[2*i+1]), .C1(invert[2*i+1]), .D1(1'b1),
+            .A0(a[2*i]), .B0(b[2*i]), .C0(c[2*i]), .D0(d[2*i]),
+            .A1(a[2*i+1]), .B1(b[2*i+1]), .C1(c[2*i+1]), .D1(d[2*i+1]),
             .CIN(carry_in), .S0(sum[2*i]), .S1(sum[2*i+1]), .COUT(carry_out));
     end endgenerate
 
-    assign X = a ^ b ^ {Y_WIDTH{BI}};
-    assign Y = sum[Y_WIDTH:1];
-    assign CO = sum[Y_WIDTH+1:2] ^ ({1'b0, X} >> 1);
+    assign S = sum[WIDTH+1:0];
 endmodule
 
 // A memory of fewer than 16 words: the lowest address bit instead of the constant ones, in both addresses, so that each word

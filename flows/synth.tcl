@@ -112,8 +112,27 @@ proc subtract_in_the_chain {modules} {
         select -clear
     }
 }
+# So is the choice between two operands, of hdl/add_chosen.py: a bit of a chain has four inputs.
+proc choose_in_the_chain {modules} {
+    foreach object [listed $modules/t:\$alu] {
+        regexp {^([^/]+)/(.*)$} $object whole module cell
+        foreach {port wire} {A base B one Y total} {
+            regexp {wire (?:width (\d+))?} [told dump $module/w:$wire] whole width
+            setparam -set ${port}_WIDTH $width $object
+        }
+        setparam -set A_SIGNED 1 -set B_SIGNED 1 $object
+        chtype -set \$__add_chosen $object
+        select -module $module
+        foreach {port signal} {A base B one OTHER other CHOICE use_one Y total} {
+            connect -port $cell $port $signal
+        }
+        delete t:\$mux
+        select -clear
+    }
+}
 if {[string match "synth_ecp5*" $command]} {
     subtract_in_the_chain sanger_add_subtract*
+    choose_in_the_chain sanger_add_chosen*
     set file [open registers_through.v w]
     puts $file {
         (* techmap_celltype = "$dff" *)

@@ -14,6 +14,7 @@ from flows import pins, resource_use, study, synth, synth_report, verilog
 from flows.__main__ import main
 from flows.synth_report import RESOURCES, Part, ReportError
 from golden.config import CONFIGS
+from hdl.add_chosen import add_chosen
 from hdl.add_subtract import add_subtract
 from hdl.convert import convert
 from hdl.stream import Signed
@@ -632,6 +633,21 @@ def test_a_sum_or_difference_is_one_carry_chain(tmp_path, bits, total_bits):
     cells = cells_for_ecp5(tmp_path, Path(made).read_text() + design)
     assert {cell["type"] for cell in cells} == {"CCU2C"}
     assert len(cells) == (total_bits + 3) // 2
+    assert_proved(tmp_path)
+
+
+@needs_yosys
+@pytest.mark.parametrize("bits, base_bits", [(7, 8), (12, 12), (9, 14)])
+def test_a_sum_with_one_of_two_numbers_is_one_carry_chain(tmp_path, bits, base_bits):
+    base, total = (Signed(base_bits).signal() for _ in range(2))
+    ports = [base, Signed(bits).signal(), Signed(bits).signal(), Signal(False), total]
+    (made,) = convert(add_chosen.unelaborated(*ports), tmp_path).files
+    wires = "input signed [{1}:0] base, input signed [{0}:0] one, other, input use_one, output signed [{1}:0] total"
+    wires = wires.format(bits - 1, base_bits - 1)
+    design = f"module design_({wires}); {Path(made).stem} adder(base, one, other, use_one, total); endmodule\n"
+    cells = cells_for_ecp5(tmp_path, Path(made).read_text() + design)
+    assert {cell["type"] for cell in cells} == {"CCU2C"}
+    assert len(cells) == (base_bits + 3) // 2
     assert_proved(tmp_path)
 
 

@@ -9,8 +9,9 @@ Stages count cycles from that in which a word's address goes to the key memories
     5  operands, the multipliers' registers
     6  products
     6 + log2(N)  products of a value phase added up over all lanes, and what the first query has more than the second
-    7 + log2(N)  ... apart for the two queries with sums (`lanes_total_stage`)
-    9 + log2(N)  new sums of the first query; S cycles later, of the second one
+    6 + log2(N)  (`lanes_total_stage`) the first query's sums so far are read; S cycles later, those of the second one
+    7 + log2(N)  ... apart for the two queries with sums
+    8 + log2(N)  new sums of the first query; S cycles later, of the second one
     6 + log2(M)  a score's M products added up (`total_stage`)
     7 + log2(M)  the score so far
 
@@ -67,12 +68,12 @@ def total_stage(config: Config) -> int:
 
 
 def lanes_total_stage(config: Config) -> int:
-    """Products of a value phase are added up over the lanes: the first query's pass (`hdl.banked.value_sums`) begins.
+    """The first query's pass (`hdl.banked.value_sums`) begins; its products are added up over the lanes in the next cycle.
 
     A stage later it is known whether the query drains (S cycles after the value phase began, or `drain_delay` cycles more,
     and for 2S cycles).
     """
-    return max(PRODUCT_STAGE + tree_cycles(config.lanes) + SEPARATION_CYCLES, config.slot_cycles - 1)
+    return max(PRODUCT_STAGE + tree_cycles(config.lanes) + SEPARATION_CYCLES - 1, config.slot_cycles - 1)
 
 
 def drain_delay(config: Config) -> int:

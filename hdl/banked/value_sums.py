@@ -7,6 +7,7 @@ memory serve both queries in turn.
 
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
+from hdl.add_chosen import add_chosen
 from hdl.add_subtract import add_subtract, unlike
 from hdl.adder_tree import adder_tree, tree_bits, tree_cycles
 from hdl.banked.interfaces import (
@@ -107,18 +108,10 @@ def _absence(clk, present, first_is_next, absent):
 
 @block
 def _sum_of_one_dimension(clk, first, total, late, stored, present, first_is_next, sum_, sum_bits):
-    """Cycles: `total` (`first`) or `late`, and `stored` (bits), unless the slot isn't `present`; the new `sum_`, which is to be
-    written."""
-    absent = Signal(False)
-    change = Signal(intbv(0, min=total.min, max=total.max))
-    so_far = Signal(intbv(0, min=sum_.min, max=sum_.max))
-
-    @always(clk.posedge)
-    def change_of_sum():
-        if first:
-            change.next = total
-        else:
-            change.next = late
+    """Cycles: `first`, and `stored` (bits), unless the slot isn't `present`; `total` (if `first`) or `late`; the new `sum_`, which
+    is to be written."""
+    absent, is_first = Signal(False), Signal(False)
+    so_far, new_sum = like(sum_), like(sum_)
 
     @always(clk.posedge)
     def sum_so_far():
@@ -129,13 +122,16 @@ def _sum_of_one_dimension(clk, first, total, late, stored, present, first_is_nex
 
     @always(clk.posedge)
     def update():
-        sum_.next = so_far + change
+        sum_.next = new_sum
 
     @always_comb
     def raw():
         sum_bits.next = sum_[len(sum_) :]
 
-    return _absence(clk, present, first_is_next, absent), change_of_sum, sum_so_far, update, raw
+    return (
+        _absence(clk, present, first_is_next, absent), register_copy(clk, first, is_first), sum_so_far,
+        add_chosen(so_far, total, late, is_first, new_sum), update, raw,
+    )  # fmt: skip
 
 
 @module
@@ -146,8 +142,8 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
     are added. A query drains in a pass: its new sums go to the row buffer, and the next pass begins with zeros.
 
     clock:       _/-\\_/-\\_/-\\_/-\\_
-    totals:      <T  >                 stage `lanes_total_stage`, the second query's S cycles later
-    so far:           <T+1>
+    stored:      <T  >                 stage `lanes_total_stage`, the second query's S cycles later
+    totals:           <T+1>            (and the sum so far)
     sums:                  <T+2>       (written in this cycle)
 
     Args:
@@ -161,7 +157,7 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
     total_bits = tree_bits(terms_bits, lanes)
     at_totals = lanes_total_stage(config)
     late_drain = drain_delay(config)
-    padding = at_totals - PRODUCT_STAGE - tree_cycles(lanes) - SEPARATION_CYCLES
+    padding = at_totals + 1 - PRODUCT_STAGE - tree_cycles(lanes) - SEPARATION_CYCLES
     pieces = []
 
     # [sum slot][dimension]
