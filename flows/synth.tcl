@@ -5,6 +5,7 @@
 #   of the cells keep the hierarchy;
 # - adders and small memories are mapped without constants that nextpnr would drive through the part (ecp5_map.v);
 # - multipliers and block RAMs of large configurations get places on ECP5 (floorplan.tcl);
+# - router2 gets a setting that nextpnr has no option for;
 # - the netlist appears under its name only when it is complete, so that an interrupted run can go on.
 
 yosys -import
@@ -57,6 +58,31 @@ tee -q -o dissolved_memories.txt select -list {*}$dissolved
 tee -q -o latches.txt select -list {*}$latches
 select -assert-none {*}$dissolved
 select -assert-none {*}$latches
+
+# Settings of nextpnr that have no option are read from the netlist's top module. From iteration to iteration, router2 asks
+# more of wires that several nets want: with its own step of 2 it soon takes any detour to avoid them, and on a nearly full
+# part these take the last free wires, so that what is left to mend grows again.
+proc set_for_nextpnr {netlist settings} {
+    global top
+    set file [open $netlist]
+    set text [read $file]
+    close $file
+    set begin "\n    \"$top\": \x7b\n" ;# a brace without its other would end the procedure
+    set at [string first $begin $text]
+    if {$at < 0} {
+        error "no module $top in $netlist"
+    }
+    set lines {}
+    foreach {name value} $settings {
+        lappend lines "        \"$name\": \"$value\""
+    }
+    set at [expr {$at + [string length $begin]}]
+    set file [open $netlist w]
+    puts -nonewline $file [string range $text 0 $at-1]
+    puts $file "      \"settings\": {\n[join $lines ,\n]\n      },"
+    puts -nonewline $file [string range $text $at end]
+    close $file
+}
 
 # Yosys leaves the registers of ECP5's block RAMs and DSP blocks unused. The modules of hdl/multiplier.py and
 # hdl/memory.py that have such registers have no others.
@@ -192,4 +218,7 @@ if {[string match "synth_ecp5*" $command]} {
 }
 
 write_json $name.json.part
+if {[string match "synth_ecp5*" $command]} {
+    set_for_nextpnr $name.json.part {router2/currCongWeightMult 0.5}
+}
 file rename -force $name.json.part $name.json

@@ -637,6 +637,16 @@ def test_a_sum_or_difference_is_one_carry_chain(tmp_path, bits, total_bits):
 
 
 @needs_yosys
+def test_the_netlist_has_a_setting_for_router2_and_is_whole(tmp_path):
+    cells = cells_for_ecp5(tmp_path, "module design_(input a, b, output y); assign y = a ^ b; endmodule\n")
+    assert {cell["type"] for cell in cells} == {"LUT4"}
+    modules = json.loads((tmp_path / f"{synth.NAME}.json").read_text())["modules"]
+    assert {name: module["settings"] for name, module in modules.items() if "settings" in module} == {
+        "design_": {"router2/currCongWeightMult": "0.5"}
+    }
+
+
+@needs_yosys
 @pytest.mark.parametrize("bits, base_bits", [(7, 8), (12, 12), (9, 14)])
 def test_a_sum_with_one_of_two_numbers_is_one_carry_chain(tmp_path, bits, base_bits):
     base, total = (Signed(base_bits).signal() for _ in range(2))
