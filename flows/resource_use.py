@@ -95,23 +95,25 @@ leads to four inputs or more grows from what of it lies near the next input, how
 13 ns of wire. nextpnr's `--tmg-ripup` mends such detours as long as a path misses the target, and doesn't end if one always does. So the clock
 comes out between the target and what nextpnr expects of the placement: 92.2 MHz for a target of 80 and 89 expected (commit 264b3b3),
 84.4 for 80 and 86.0 (1fd4175), 87.4 for 87 and 96.7 (dd3cd53; the path is a detour). For 85 with 89 expected, some paths
-missed it time and again. The target (`sanger.core`) is a tenth less than expected; nearer to it (92 for 94 expected, a3f01f2, natively) 831 wires were still used twice in the 60th iteration.
+missed it time and again. Nearer to what is expected (92 for 94, a3f01f2, natively) 831 wires were still used twice in the 60th iteration.
+All of these with router2's own weights (see below).
 
 What is added or subtracted depending on a signal is one carry chain (`hdl/add_subtract.py`, `flows/synth.tcl`; proved in
 `tests/test_synth.py`): `small` took 62,271 LUTs with it and 65,682 without.
 
-`small` with its prediction of four bits isn't routed; with three bits it was (commit 7318dc2): `small_3bit`, 5 k LUTs less. What that costs
-in precision: `python -m flows simulate data/minilm_l2_n512.npz --config small_3bit` (golden model) finds an error of 0.070
-against dense attention at T = 1/n and of 0.110 at 2/n (`--threshold 0.00390625`), where `small` has 0.041 and 0.074, at the same densities.
-What got it routed was wire, not area: the lanes' Q memories were block RAMs, 34 tiles of wire away from the multipliers on average,
-and are look-up tables now, next to them (the estimated wirelength fell from 670 k to 623 k, for 1,500 LUTs more).
-A native build of the same nextpnr routes placements of 602 k and of 623 k (44 and 64 iterations of router2), but not of 670 k, nor
-those of `small`, 697 k. In between it is luck: one of 619 k wasn't routed, one of 610 k was (80 iterations; commit d0fcf21).
-Its clock is router2's: 61.6 MHz where nextpnr expected 74.2 of the placement (7318dc2; the path is a reset's detour of 15 ns), and natively
-56.9 where it expected 78.9 (d0fcf21). With `--tmg-ripup` and a target of 70, as in `sanger.core`, the same placement of d0fcf21 comes out at
-72.0 MHz natively (126 iterations); for a target of 74 there were 3 wires left in the 412th, and paths that missed it time and again. It is
-no promise: with a target of 70, the packaged tools' placements of d0fcf21 (613 k) and of a75ae3f (610 k, 80.9 MHz expected; the same for
-66 and 76) weren't routed, the latter with 173 wires used twice in the 48th iteration and more from there on.
+An adder takes one of two numbers for nothing, too (`hdl/add_chosen.py`): without the multiplexers in front of the value sums
+`small_3bit` has 700 LUTs and 700 flip-flops less.
+
+router2 gets a setting that nextpnr has no option for (`flows/synth.tcl` writes it into the netlist): what a wire costs that several
+nets want grows by 0.5 an iteration, not by 2. With 2, the same placement of `small_3bit` (commit a75ae3f, 610 k of estimated wirelength)
+came down to 173 wires used twice in the 48th iteration and rose from there on; with 0.5 it was routed in 116 (natively), as
+the packaged tools did with cd86fbd (609 k, 130 iterations): **78.95 MHz** for a target of 75 and 78.4 expected of the placement.
+
+`small_3bit` is `small` with a prediction of three bits instead of four, and 5 k LUTs less. What that costs in precision:
+`python -m flows simulate data/minilm_l2_n512.npz --config small_3bit` (golden model) finds an error of 0.070 against dense
+attention at T = 1/n and of 0.110 at 2/n (`--threshold 0.00390625`), where `small` has 0.041 and 0.074, at the same densities.
+The lanes' Q memories were block RAMs, 34 tiles of wire away from the multipliers on average, and are look-up tables now, next to
+them (the estimated wirelength fell from 670 k to 623 k, for 1,500 LUTs more).
 """
 
 
