@@ -138,6 +138,7 @@ proc subtract_in_the_chain {modules} {
         select -clear
     }
 }
+
 # So is the choice between two operands, of hdl/add_chosen.py: a bit of a chain has four inputs.
 proc choose_in_the_chain {modules} {
     foreach object [listed $modules/t:\$alu] {
