@@ -108,6 +108,7 @@ router2 gets a setting that nextpnr has no option for (`flows/synth.tcl` writes 
 nets want grows by 0.5 an iteration, not by 2. With 2, the same placement of `small_3bit` (commit a75ae3f, 610 k of estimated wirelength)
 came down to 173 wires used twice in the 48th iteration and rose from there on; with 0.5 it was routed in 116 (natively), as
 the packaged tools did with cd86fbd (609 k, 130 iterations): **78.95 MHz** for a target of 75 and 78.4 expected of the placement.
+`small_tiled` comes out at 90.96 for a target of 90 and 93.4 expected (cec607e, 75 iterations).
 
 `small_3bit` is `small` with a prediction of three bits instead of four, and 5 k LUTs less. What that costs in precision:
 `python -m flows simulate data/minilm_l2_n512.npz --config small_3bit` (golden model) finds an error of 0.070 against dense
