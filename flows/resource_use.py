@@ -110,6 +110,9 @@ came down to 173 wires used twice in the 48th iteration and rose from there on; 
 the packaged tools did with cd86fbd (609 k, 130 iterations): **78.95 MHz** for a target of 75 and 78.4 expected of the placement.
 `small_tiled` comes out at 90.96 for a target of 90 and 93.4 expected (cec607e, 75 iterations).
 
+`small` itself isn't routed: its placement has 660 k (commit cd86fbd), and natively, for a target of 60, fewer than 1,400 wires were used
+twice in the 70th iteration, but more from there on.
+
 `small_3bit` is `small` with a prediction of three bits instead of four, and 5 k LUTs less. What that costs in precision:
 `python -m flows simulate data/minilm_l2_n512.npz --config small_3bit` (golden model) finds an error of 0.070 against dense
 attention at T = 1/n and of 0.110 at 2/n (`--threshold 0.00390625`), where `small` has 0.041 and 0.074, at the same densities.
