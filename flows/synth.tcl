@@ -118,19 +118,26 @@ proc use_registers_inside {modules block parameters ports} {
     }
 }
 
+# An adder's ports are as wide as these wires of its module, operands signed. Gives the width of the last one.
+proc take_signed {object wires} {
+    regexp {^[^/]+} $object module
+    foreach {port wire} $wires {
+        regexp {wire (?:width (\d+))?} [told dump $module/w:$wire] whole width
+        setparam -set ${port}_WIDTH $width $object
+    }
+    setparam -set A_SIGNED 1 -set B_SIGNED 1 $object
+    return $width
+}
+
 # A carry chain takes the complement of an operand for nothing (BI, and CI for the carry). Yosys doesn't see that where it
 # depends on a signal: the adder of hdl/add_subtract.py is made such a chain here.
 proc subtract_in_the_chain {modules} {
     foreach object [listed $modules/t:\$alu] {
         regexp {^([^/]+)/(.*)$} $object whole module cell
-        foreach {port wire} {A left B right Y total} {
-            regexp {wire (?:width (\d+))?} [told dump $module/w:$wire] whole width($wire)
-            setparam -set ${port}_WIDTH $width($wire) $object
-        }
-        setparam -set A_SIGNED 1 -set B_SIGNED 1 $object
+        set bits [take_signed $object {A left B right Y total}]
         select -module $module
-        add -wire unused_x $width(total)
-        add -wire unused_co $width(total)
+        add -wire unused_x $bits
+        add -wire unused_co $bits
         foreach {port signal} {A left B right BI subtract CI subtract Y total X unused_x CO unused_co} {
             connect -port $cell $port $signal
         }
@@ -143,11 +150,7 @@ proc subtract_in_the_chain {modules} {
 proc choose_in_the_chain {modules} {
     foreach object [listed $modules/t:\$alu] {
         regexp {^([^/]+)/(.*)$} $object whole module cell
-        foreach {port wire} {A base B one Y total} {
-            regexp {wire (?:width (\d+))?} [told dump $module/w:$wire] whole width
-            setparam -set ${port}_WIDTH $width $object
-        }
-        setparam -set A_SIGNED 1 -set B_SIGNED 1 $object
+        take_signed $object {A base B one Y total}
         chtype -set \$__add_chosen $object
         select -module $module
         foreach {port signal} {A base B one OTHER other CHOICE use_one Y total} {

@@ -17,7 +17,7 @@ from hdl.banked.interfaces import (
     word_bits,
 )
 from hdl.banked.timing import PRODUCT_STAGE, SEPARATION_CYCLES, drain_delay, lanes_total_stage
-from hdl.delay import delayed, register_copy
+from hdl.delay import delayed, register, register_copy
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 from hdl.stream import Signed
@@ -120,17 +120,13 @@ def _sum_of_one_dimension(clk, first, total, late, stored, present, first_is_nex
         else:
             so_far.next = stored.signed()
 
-    @always(clk.posedge)
-    def update():
-        sum_.next = new_sum
-
     @always_comb
     def raw():
         sum_bits.next = sum_[len(sum_) :]
 
     return (
         _absence(clk, present, first_is_next, absent), register_copy(clk, first, is_first), sum_so_far,
-        add_chosen(so_far, total, late, is_first, new_sum), update, raw,
+        add_chosen(so_far, total, late, is_first, new_sum), register(clk, new_sum, sum_), raw,
     )  # fmt: skip
 
 
