@@ -38,27 +38,33 @@ module carry_chain(A, B, CI, BI, X, Y, CO);
     assign CO = sums[Y_WIDTH+1:2] ^ ({1'b0, X} >> 1);
 endmodule
 
-// A plus one of two numbers (hdl/add_chosen.py; synth.tcl makes this cell of an adder and its multiplexer).
-module \$__add_chosen (A, B, OTHER, CHOICE, CI, BI, X, Y, CO);
+// A chain with a look-up table of its own for a bit (synth.tcl makes it of an adder and what is in front of it). All operands
+// are signed, so that of one bit a flag comes to all places. BI, X, CO: not in use.
+module \$__chain (A, B, C, D, CI, BI, X, Y, CO);
     parameter A_SIGNED = 0;
     parameter B_SIGNED = 0;
     parameter A_WIDTH = 1;
     parameter B_WIDTH = 1;
+    parameter C_WIDTH = 1;
+    parameter D_WIDTH = 1;
     parameter Y_WIDTH = 1;
+    parameter [15:0] BIT = 0;
 
     input [A_WIDTH-1:0] A;
-    input [B_WIDTH-1:0] B, OTHER;
-    input CHOICE, CI, BI;
-    output [Y_WIDTH-1:0] X, Y, CO;  // X, CO: not in use
+    input [B_WIDTH-1:0] B;
+    input [C_WIDTH-1:0] C;
+    input [D_WIDTH-1:0] D;
+    input CI, BI;
+    output [Y_WIDTH-1:0] X, Y, CO;
 
-    wire [Y_WIDTH-1:0] a, b, other;
-    \$pos #(.A_SIGNED(A_SIGNED), .A_WIDTH(A_WIDTH), .Y_WIDTH(Y_WIDTH)) a_extended(.A(A), .Y(a));
-    \$pos #(.A_SIGNED(B_SIGNED), .A_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH)) b_extended(.A(B), .Y(b));
-    \$pos #(.A_SIGNED(B_SIGNED), .A_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH)) other_extended(.A(OTHER), .Y(other));
+    wire [Y_WIDTH-1:0] a, b, c, d;
+    \$pos #(.A_SIGNED(1), .A_WIDTH(A_WIDTH), .Y_WIDTH(Y_WIDTH)) a_extended(.A(A), .Y(a));
+    \$pos #(.A_SIGNED(1), .A_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH)) b_extended(.A(B), .Y(b));
+    \$pos #(.A_SIGNED(1), .A_WIDTH(C_WIDTH), .Y_WIDTH(Y_WIDTH)) c_extended(.A(C), .Y(c));
+    \$pos #(.A_SIGNED(1), .A_WIDTH(D_WIDTH), .Y_WIDTH(Y_WIDTH)) d_extended(.A(D), .Y(d));
 
     wire [Y_WIDTH+1:0] sums;
-    carry_cells #(.WIDTH(Y_WIDTH), .BIT(16'h665A)) cells(  // A + (D ? B : C)
-        .A(a), .B(b), .C(other), .D({Y_WIDTH{CHOICE}}), .CI(1'b0), .S(sums));
+    carry_cells #(.WIDTH(Y_WIDTH), .BIT(BIT)) cells(.A(a), .B(b), .C(c), .D(d), .CI(CI), .S(sums));
     assign Y = sums[Y_WIDTH:1];
 endmodule
 

@@ -123,7 +123,7 @@ proc take_signed {object wires} {
     regexp {^[^/]+} $object module
     foreach {port wire} $wires {
         regexp {wire (?:width (\d+))?} [told dump $module/w:$wire] whole width
-        setparam -set ${port}_WIDTH $width $object
+        setparam -set ${port}_WIDTH [expr {$width eq {} ? 1 : $width}] $object
     }
     setparam -set A_SIGNED 1 -set B_SIGNED 1 $object
     return $width
@@ -146,23 +146,27 @@ proc subtract_in_the_chain {modules} {
     }
 }
 
-# So is the choice between two operands, of hdl/add_chosen.py: a bit of a chain has four inputs.
-proc choose_in_the_chain {modules} {
+# What else a bit of a chain can do, as it has four inputs: that of `bit`, a look-up table of them (`$__chain`, ecp5_map.v). The
+# modules have one adder each; `inputs` are the names of their wires, and all but the adder goes. Flags count for every bit.
+proc compute_in_the_chain {modules bit carry_in inputs} {
     foreach object [listed $modules/t:\$alu] {
         regexp {^([^/]+)/(.*)$} $object whole module cell
-        take_signed $object {A base B one Y total}
-        chtype -set \$__add_chosen $object
+        take_signed $object [concat $inputs {Y total}]
+        setparam -set BIT $bit $object
+        chtype -set \$__chain $object
         select -module $module
-        foreach {port signal} {A base B one OTHER other CHOICE use_one Y total} {
+        foreach {port signal} [concat $inputs [list CI $carry_in Y total]] {
             connect -port $cell $port $signal
         }
-        delete t:\$mux
+        delete t:* t:\$__chain %d
         select -clear
     }
 }
 if {[string match "synth_ecp5*" $command]} {
     subtract_in_the_chain sanger_add_subtract*
-    choose_in_the_chain sanger_add_chosen*
+    compute_in_the_chain sanger_add_chosen* 16'h665A 1'0 {A base B one C other D use_one}  ;# A + (D ? B : C)
+    compute_in_the_chain sanger_add_gated* 16'h7888 1'0 {A left B use_left C right D use_right}  ;# (A & B) + (C & D)
+    compute_in_the_chain sanger_accumulate* 16'h2DD2 subtract {A so_far B anew C step D subtract}  ;# (A & ~B) + (C ^ D)
     set file [open registers_through.v w]
     puts $file {
         (* techmap_celltype = "$dff" *)

@@ -1,8 +1,9 @@
-"""Sum or difference of two signed numbers, whichever is asked for."""
+"""Sum or difference of two signed numbers, whichever is asked for; an accumulator of such."""
 
 from myhdl import ConcatSignal, Signal, always_comb, block, intbv
 
 from hdl.hierarchy import module
+from hdl.wires import like
 
 
 @block
@@ -16,14 +17,8 @@ def unlike(one, other, differ):
     return compare
 
 
-@module
-def add_subtract(left, right, subtract, total):
-    """``total`` = left + right, or left - right if ``subtract`` (combinational).
-
-    A module of its own for the sake of ECP5, whose carry chains have room for the complement: ``flows/synth.tcl``.
-
-    left, right: signed, equally wide; total: signed, one bit wider, or as wide, and then it wraps around.
-    """
+@block
+def _sum_or_difference(left, right, subtract, total):
     bits = len(right)
     every_bit = ConcatSignal(*[subtract] * bits)
     right_or_not = Signal(intbv(0)[bits:])
@@ -44,3 +39,35 @@ def add_subtract(left, right, subtract, total):
         total.next = extended[len(total) + 1 : 1].signed()
 
     return complement, add, round_down
+
+
+@module
+def add_subtract(left, right, subtract, total):
+    """``total`` = left + right, or left - right if ``subtract`` (combinational).
+
+    A module of its own for the sake of ECP5, whose carry chains have room for the complement: ``flows/synth.tcl``.
+
+    left, right: signed, equally wide; total: signed, one bit wider, or as wide, and then it wraps around.
+    """
+    return _sum_or_difference(left, right, subtract, total)
+
+
+@module
+def accumulate(so_far, anew, step, subtract, total):
+    """``total`` = so_far + step, or so_far - step if ``subtract`` (combinational); ``anew``: with 0 in place of ``so_far``.
+
+    In an ECP5 carry chain that takes no look-up table either, and the accumulator needs no clear: flip-flops that have one must
+    have it in common with the seven others around them.
+
+    so_far, step, total: signed, equally wide.
+    """
+    kept = like(so_far)
+
+    @always_comb
+    def begin():
+        if anew:
+            kept.next = 0
+        else:
+            kept.next = so_far
+
+    return begin, _sum_or_difference(kept, step, subtract, total)

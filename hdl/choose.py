@@ -1,7 +1,9 @@
-"""Selection among a few words: a multiplexer, and a rotation by whole words."""
+"""Selection among a few words: multiplexers, and a rotation by whole words."""
 
-from myhdl import Signal, always_comb, block, concat, intbv
+from myhdl import Signal, always, always_comb, block, concat, intbv
 
+from golden.config import clog2
+from hdl.delay import register
 from hdl.wires import wire
 
 
@@ -31,6 +33,36 @@ def choose(items, index, chosen):
         ]
         items, bit = chosen_here, bit + 1
     return parts, wire(items[0], chosen)
+
+
+@block
+def _held_one(clk, low, high, select, held):
+    @always(clk.posedge)
+    def multiplexer():
+        if select:
+            held.next = high
+        else:
+            held.next = low
+
+    return multiplexer
+
+
+@block
+def choose_a_cycle_later(clk, items, index, chosen):
+    """``chosen = items[index]`` of the cycle before: registers halve the number of words, and multiplexers choose behind them.
+
+    items: unsigned signals (or slices), any number of them.
+    """
+    held = [Signal(intbv(0)[len(chosen) :]) for _ in items[::2]]
+    parts = [_held_one(clk, *pair, index(0), word) for *pair, word in zip(items[::2], items[1::2], held)]
+    if len(items) % 2:
+        parts.append(register(clk, items[-1], held[-1]))
+    if len(held) == 1:
+        return parts, wire(held[0], chosen)
+    bits = clog2(len(held))
+    late = Signal(intbv(0)[bits:])
+    held += held[-1:] * ((1 << bits) - len(held))
+    return parts, register(clk, index(1 + bits, 1), late), choose(held, late, chosen)
 
 
 @block

@@ -3,7 +3,7 @@
 from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 
 from golden.config import clog2
-from hdl.cleared import chosen
+from hdl.choose import choose_a_cycle_later
 from hdl.delay import port_register, register_copy
 from hdl.hierarchy import module
 from hdl.memory import ram_with_register
@@ -70,20 +70,22 @@ class Operands:
 
 
 @module
-def level_memory(clk, write_enable, write_address, write_word, read_address, clears, levels, exponent, depth):
+def level_memory(clk, write_enable, write_address, write_word, read_address, step, levels, exponent, steps, depth):
     """Rows of one key of each chunk: a word is a beat's levels under their exponent.
 
-    ``clears``: which steps of the word do not go to ``levels`` (a list of copies), one bit each, two cycles after its
-    address. Latency ``READ_CYCLES`` from the address: memory, its register, chosen step, register.
+    ``step``: which one of the word's ``steps`` goes to ``levels`` (a list of copies), two cycles after its address. Latency
+    ``READ_CYCLES`` from the address: memory, its register, chosen step (2).
     """
-    width, steps = len(levels[0]), len(clears)
+    width = len(levels[0])
     level_bits = len(write_word) - len(exponent)
     read_word = Signal(intbv(0)[len(write_word) :])
     word_levels = Signal(intbv(0)[width:])
     word_exponent = Signal(intbv(0)[len(exponent) :])
     exponent_field = read_word(len(write_word), level_bits)
     memory = ram_with_register(clk, write_enable, write_address, write_word, read_address, read_word, depth=depth)
-    choice = chosen(clk, clears, [read_word((i + 1) * width, i * width) for i in range(steps)], word_levels)
+    choice = choose_a_cycle_later(
+        clk, [read_word((i + 1) * width, i * width) for i in range(steps)], step, word_levels
+    )  # fmt: skip
 
     @always(clk.posedge)
     def operands():
@@ -103,7 +105,7 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
     key_count, key_shift = config.predict_keys, clog2(config.predict_keys)
     beat_count, chunk_count, ring_size = config.row_beats, config.max_chunks, level_groups(config)
     steps, places = beat_steps(config), query_places(config)
-    beat_shift, all_steps = clog2(steps), (1 << steps) - 1
+    beat_shift = clog2(steps)
     key_depth, query_depth = 2 * chunk_count * beat_count, ring_size * places * beat_count
 
     beat = Signal(intbv(0)[max(1, clog2(beat_count)) :])
@@ -176,7 +178,7 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
     )
 
     key_address = Signal(intbv(0)[clog2(key_depth) :])
-    others, clears = (Signal(intbv(0)[steps:]) for _ in range(2))
+    early_step, step = (Signal(intbv(0)[max(1, beat_shift) :]) for _ in range(2))
 
     @always_comb
     def address():
@@ -185,15 +187,15 @@ def level_memories(clk, reset, levels, groups, read, operands, config):
         )
 
     @always(clk.posedge)
-    def other_steps():
-        others.next = all_steps ^ (1 << (read.step % steps))
-        clears.next = others
+    def step_of_beat():
+        early_step.next = read.step % steps
+        step.next = early_step
 
     keys = [
         level_memory(
-            clk, key_enables(i), key_write_address, write_word, key_address, clears, operands.key_levels[i],
-            operands.key_exponents[i], key_depth,
+            clk, key_enables(i), key_write_address, write_word, key_address, step, operands.key_levels[i],
+            operands.key_exponents[i], steps, key_depth,
         )
         for i in range(key_count)
     ]  # fmt: skip
-    return intake, take, mark, ring, room, writes, queries, address, other_steps, keys
+    return intake, take, mark, ring, room, writes, queries, address, step_of_beat, keys

@@ -10,6 +10,9 @@ from myhdl import always, always_comb
 from hdl.hierarchy import module
 from hdl.wires import like
 
+TABLE_WORDS = 16
+"""of a ``distributed_ram`` that takes the fewest look-up tables: what those of one of them hold."""
+
 
 def _words(depth, word):
     """``depth`` signals of the type of ``word``."""

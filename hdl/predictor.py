@@ -3,7 +3,7 @@
 from myhdl import Signal, always, always_comb
 
 from golden.config import FACTOR_SHIFT_BITS, PREDICTED_MANTISSA_BITS
-from hdl.delay import delayed
+from hdl.delay import delayed, register, register_copy
 from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.levels import READ_CYCLES, LevelRead, Operands, groups_stream, level_memories
@@ -12,6 +12,7 @@ from hdl.score_array import Dots, score_array
 from hdl.score_scaler import SCALER_CYCLES, ScorePass, score_scaler, score_signals
 from hdl.score_store import StoreProgress, begun_stream, head_settings, score_store
 from hdl.stream import Bits, Flag, Stream
+from hdl.wires import like
 
 _HEAD_QUEUE = 16  # heads in flight, at least
 _SCALING_QUEUE = 4  # groups begun and not yet scaled, at least
@@ -30,7 +31,6 @@ def score_passes(clk, reset, begun, mantissa, results, scoring, valid, last, con
     ``begun``: groups in order, well before their results (``valid`` alone), with their low-bit ``mantissa``.
     """
     pass_count = config.predict_queries // config.softmax_lanes
-    every_query = (1 << pass_count) - 1
     incoming = Stream(
         mantissa=Bits(PREDICTED_MANTISSA_BITS), shift=Bits(FACTOR_SHIFT_BITS), causal=Flag(),
         last_visible=Bits(config.key_bits),
@@ -38,6 +38,7 @@ def score_passes(clk, reset, begun, mantissa, results, scoring, valid, last, con
     group = incoming.like()
     queue = fifo(clk, reset, incoming, group, depth=_SCALING_QUEUE)
     chunk_ends = Signal(False)
+    next_number = like(scoring.number)
 
     @always_comb
     def begin():
@@ -61,26 +62,26 @@ def score_passes(clk, reset, begun, mantissa, results, scoring, valid, last, con
         scoring.causal.next = group.causal
         scoring.last_visible.next = group.last_visible
 
+    @always_comb
+    def next_pass():
+        next_number.next = scoring.number
+        if reset or (valid and scoring.number == pass_count - 1):
+            next_number.next = 0
+        elif valid:
+            next_number.next = scoring.number + 1
+
     @always(clk.posedge)
     def place():
         if reset:
-            scoring.number.next = 0
-            scoring.others.next = every_query - 1
             scoring.chunk.next = 0
-        elif valid:
-            if scoring.number == pass_count - 1:
-                scoring.number.next = 0
-                scoring.others.next = every_query - 1
+        elif chunk_ends:
+            if results.group_last:
+                scoring.chunk.next = 0
             else:
-                scoring.number.next = scoring.number + 1
-                scoring.others.next = ((scoring.others << 1) | 1) & every_query
-            if chunk_ends:
-                if results.group_last:
-                    scoring.chunk.next = 0
-                else:
-                    scoring.chunk.next = scoring.chunk + 1
+                scoring.chunk.next = scoring.chunk + 1
 
-    return queue, begin, passing, settings, place
+    copies = [register_copy(clk, next_number, copy) for copy in scoring.copies]
+    return queue, begin, passing, settings, next_pass, register(clk, next_number, scoring.number), copies, place
 
 
 @module

@@ -12,11 +12,12 @@ cycle, and step s of a beat waits s cycles: in each cycle every class of queries
 from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 
 from golden.config import clog2
-from hdl.cleared import chosen
+from hdl.choose import choose_a_cycle_later
 from hdl.delay import delayed, register_copy
 from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram, ram
+from hdl.wires import like
 
 _TAP_CYCLES = 2  # from an address of the ring to step 0 of its beat: memory, register
 _WRITE_CYCLES = _TAP_CYCLES + 1  # ... and to where it is written
@@ -77,7 +78,7 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
     level_bits = steps * width
     word_bits = width + config.exponent_bits
     depth = 2 * beats * steps
-    all_steps, ring_size = (1 << steps) - 1, (1 << len(write_address)) // (places * beats)
+    ring_size = (1 << len(write_address)) // (places * beats)
 
     # Which beat is fetched: `position` in its set of queries, which is also the step that goes to the first class.
     waiting, complete = marked.like(), marked.like()
@@ -158,41 +159,39 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
     ]
 
     # What is written: the counters above, later by the way to the first class, and by one more for each further class.
-    clears = Signal(intbv(0)[steps:])
     slot_address = Signal(intbv(0)[clog2(depth) :])
 
     @always_comb
     def first_class():
-        clears.next = all_steps ^ (1 << position)
         slot_address.next = (slot * beats + beat) * steps + position
 
     parts, class_words, class_writes = [], [], []
-    late_clears = Signal(intbv(0)[steps:])
+    tap = like(position)
     valid, late_address, late_set = (
         Signal(False), Signal(intbv(0)[len(slot_address) :]), Signal(intbv(0)[len(set_number) :])
     )  # fmt: skip
     parts += [
-        delayed(clk, clears, late_clears, _TAP_CYCLES),
+        delayed(clk, position, tap, _TAP_CYCLES),
         delayed(clk, fetching, valid, _WRITE_CYCLES, reset),
         delayed(clk, slot_address, late_address, _WRITE_CYCLES),
         delayed(clk, set_number, late_set, _WRITE_CYCLES),
     ]
     for number in range(min(steps, queries)):
         if number:
-            early, late_clears = late_clears, Signal(intbv(0)[steps:])
+            early, tap = tap, like(position)
             earlier = valid, late_address, late_set
             valid, late_address, late_set = (
                 Signal(False), Signal(intbv(0)[len(slot_address) :]), Signal(intbv(0)[len(set_number) :])
             )  # fmt: skip
             parts += [
-                delayed(clk, early, late_clears, 1),
+                delayed(clk, early, tap, 1),
                 delayed(clk, earlier[0], valid, 1, reset),
                 delayed(clk, earlier[1], late_address, 1),
                 delayed(clk, earlier[2], late_set, 1),
             ]
         class_words.append(Signal(intbv(0)[word_bits:]))
         class_writes.append((valid, late_set, late_address, class_words[-1]))
-        parts.append(chosen(clk, late_clears, taps, class_words[-1]))
+        parts.append(choose_a_cycle_later(clk, taps, tap, class_words[-1]))
 
     # The groups in hand.
     read_address = Signal(intbv(0)[len(slot_address) :])

@@ -3,8 +3,8 @@
 from myhdl import ConcatSignal, Signal, always, always_comb, block, concat, intbv
 
 from golden.config import clog2
-from hdl.add_subtract import add_subtract, unlike
-from hdl.delay import delayed
+from hdl.add_subtract import accumulate, add_subtract, unlike
+from hdl.delay import delayed, register
 from hdl.hierarchy import module
 from hdl.levels import COPIES
 from hdl.stream import Signed
@@ -120,12 +120,12 @@ def level_product(clk, query_magnitude, key_magnitude, product):
 
 
 @module
-def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
+def score_cell(clk, query_levels, key_levels, anew, capture, dot, config):
     """Dot product of one query and one key, predict_width dimensions a cycle; latency ``cell_cycles``.
 
-    ``clear``: what these operands add up to is not kept; ``capture``: it goes to ``dot`` (two's complement). Both come
-    one cycle before the end of the latency, with the sum that they are for. A sum has the sign of its first product still to
-    come: two are added if their signs are alike, and subtracted if not.
+    ``anew``: these operands are the first ones; ``capture``: what they and the ones before add up to goes to ``dot`` (two's
+    complement). Both come one cycle before the end of the latency, with the sum that they are for. A sum has the sign of its
+    first product still to come: two are added if their signs are alike, and subtracted if not.
     """
     bits, dot_bits = config.prediction_bits, config.predicted_dot_bits
     parts, nodes = [], []
@@ -164,22 +164,16 @@ def score_cell(clk, query_levels, key_levels, clear, capture, dot, config):
     so_far, step, total = (Signed(dot_bits).signal() for _ in range(3))
     subtract = Signal(False)
     parts += [
-        delayed(clk, negative, subtract, stage), wire(step_sum, step), add_subtract(so_far, step, subtract, total),
+        delayed(clk, negative, subtract, stage), wire(step_sum, step),
+        accumulate(so_far, anew, step, subtract, total), register(clk, total, so_far),
     ]  # fmt: skip
-
-    @always(clk.posedge)
-    def accumulate():
-        if clear:
-            so_far.next = 0
-        else:
-            so_far.next = total
 
     @always(clk.posedge)
     def result():
         if capture:
             dot.next = total[dot_bits:]
 
-    return parts, accumulate, result
+    return parts, result
 
 
 class Dots:
@@ -212,18 +206,12 @@ def _captured(clk, capture, source, target, cycles):
 
 
 @module
-def cell_control(clk, summing, capturing, clear, capture):
-    """``clear`` and ``capture`` of the cells of one query: registers of their own, as few nets drive that many cells well.
+def cell_control(clk, begins, capturing, anew, capture):
+    """``anew`` and ``capture`` of the cells of one query: registers of their own, as few nets drive that many cells well.
 
-    ``summing``, ``capturing``: in the cycle before, operands count, a chunk's last sum is there.
+    ``begins``, ``capturing``: in the next cycle a chunk's first sum (or none) is there, its last one.
     """
-
-    @always(clk.posedge)
-    def strobes():
-        capture.next = capturing
-        clear.next = capturing or not summing
-
-    return strobes
+    return register(clk, capturing, capture), register(clk, begins, anew)
 
 
 @module
@@ -236,12 +224,17 @@ def score_array(clk, reset, operands, enable, last, group_last, results, config)
     key_count = config.predict_keys
     queries = range(config.predict_queries)
     wait = cell_cycles(config) - 1
-    summing, capturing, capture, last_group, enabled_last = (Signal(False) for _ in range(5))
-    clears, captures = ([Signal(False) for _ in queries] for _ in range(2))
+    summing, capturing, capture, begins, last_group, enabled_last = (Signal(False) for _ in range(6))
+    anews, captures = ([Signal(False) for _ in queries] for _ in range(2))
 
     @always_comb
     def complete():
         enabled_last.next = enable and last
+
+    # Behind the last sum of a chunk, or no sum, comes a first one.
+    @always(clk.posedge)
+    def beginning():
+        begins.next = capturing or not summing
 
     @always(clk.posedge)
     def announce():
@@ -254,12 +247,12 @@ def score_array(clk, reset, operands, enable, last, group_last, results, config)
         delayed(clk, enabled_last, capturing, wait - 1, reset),
         delayed(clk, capturing, capture, 1, reset),
         delayed(clk, group_last, last_group, wait),
-        [cell_control(clk, summing, capturing, clears[query], captures[query]) for query in queries],
+        [cell_control(clk, begins, capturing, anews[query], captures[query]) for query in queries],
     ]
     cells = [
         score_cell(
             clk, operands.query_levels[query][key * COPIES // key_count],
-            operands.key_levels[key][query * COPIES // len(queries)], clears[query], captures[query],
+            operands.key_levels[key][query * COPIES // len(queries)], anews[query], captures[query],
             results.dots[query * key_count + key], config,
         )
         for query in queries
@@ -269,4 +262,4 @@ def score_array(clk, reset, operands, enable, last, group_last, results, config)
         _captured(clk, capture, operands.query_exponents[i], results.query_exponents[i], wait)
         for i in queries
     ] + [_captured(clk, capture, operands.key_exponents[i], results.key_exponents[i], wait) for i in range(key_count)]
-    return complete, announce, flags, cells, exponents
+    return complete, beginning, announce, flags, cells, exponents

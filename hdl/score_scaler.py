@@ -4,12 +4,15 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
 
 from golden.config import FACTOR_SHIFT_BITS, PREDICTED_BITS, PREDICTED_MANTISSA_BITS, clog2
 from golden.predictor import shift_base
-from hdl.cleared import cleared_unless, either, number_unless, only
-from hdl.delay import delayed
+from hdl.add_gated import add_gated
+from hdl.choose import choose_a_cycle_later
+from hdl.cleared import cleared_unless, either
+from hdl.delay import delayed, register
 from hdl.hierarchy import module
+from hdl.wires import like
 
 SCALER_CYCLES = 8
-"""From a pass to its scores: select, the one selected, multiples, partial products, product, fine shift, coarse shift, round."""
+"""From a pass to its scores: select (2), register, partial products, product, fine shift, coarse shift, round."""
 
 LOWEST, HIGHEST = -(1 << (PREDICTED_BITS - 1)), (1 << (PREDICTED_BITS - 1)) - 1
 _FINE_BITS = 3  # of a shift; the coarse shift is by multiples of 8
@@ -19,7 +22,7 @@ class ScorePass:
     """The scores of one query a lane against one chunk.
 
     Attributes:
-        number: which of the lane's queries; ``others``: a bit for each query of the lane, 0 for this one.
+        number: which of the lane's queries; ``copies``: the same for each lane, from registers of their own.
         chunk: of the keys.
         mantissa, shift: of the head's factor; the mantissa as the predictor has it, 8 ... 15.
         causal, last_visible: last key that the first query of the group sees, the others one more each if causal.
@@ -28,7 +31,7 @@ class ScorePass:
     def __init__(self, config):
         passes = config.predict_queries // config.softmax_lanes
         self.number = Signal(intbv(0, min=0, max=max(2, passes)))
-        self.others = Signal(intbv((1 << passes) - 2)[passes:])
+        self.copies = [like(self.number) for _ in range(config.softmax_lanes)]
         self.chunk = Signal(intbv(0)[max(1, clog2(config.max_chunks)) :])
         self.mantissa = Signal(intbv(0)[PREDICTED_MANTISSA_BITS:])
         self.shift = Signal(intbv(0)[FACTOR_SHIFT_BITS:])
@@ -46,21 +49,27 @@ def signed_signal(bits):
 
 
 @block
-def _product(clk, dot, unused, product):
-    """dot * mantissa in look-up tables, three cycles; ``unused``: the lower three bits of the mantissa (8 ... 15),
-    inverted, constant for the first."""
-    dot_bits = len(dot)
-    once, twice, four_times, eight_times = multiples = [signed_signal(dot_bits) for _ in range(4)]
-    high, low = signed_signal(dot_bits + 2), signed_signal(dot_bits + 2)
+def _product(clk, dot, mantissa, product):
+    """dot * mantissa (8 ... 15) in carry chains, three cycles; ``mantissa``: the lower three bits, a cycle behind ``dot``."""
+    bits = len(dot) + 2
+    once, twice, high, low, high_sum, low_sum = (signed_signal(bits) for _ in range(6))
+    late_mantissa = like(mantissa)
+    always_counts = Signal(True)
     fours, rest = signed_signal(len(product) - 2), Signal(intbv(0)[2:])
     word = ConcatSignal(fours, rest)
-    gates = [number_unless(clk, unused(i), dot, multiples[i]) for i in range(3)]
+
+    @always(clk.posedge)
+    def arrive():
+        once.next = dot.signed()
+
+    @always_comb
+    def double():
+        twice.next = once << 1
 
     @always(clk.posedge)
     def multiply():
-        eight_times.next = dot.signed()
-        high.next = (eight_times << 1) + four_times
-        low.next = (twice << 1) + once
+        high.next = high_sum
+        low.next = low_sum
         fours.next = high + (low >> 2)
         rest.next = low[2:]
 
@@ -68,7 +77,11 @@ def _product(clk, dot, unused, product):
     def join():
         product.next = word.signed()
 
-    return gates, multiply, join
+    return (
+        arrive, double, register(clk, mantissa, late_mantissa),
+        add_gated(twice, always_counts, once, late_mantissa(2), high_sum),
+        add_gated(twice, late_mantissa(1), once, late_mantissa(0), low_sum), multiply, join,
+    )  # fmt: skip
 
 
 @block
@@ -154,13 +167,11 @@ def _round(clk, twice, beyond, negative, visible, score):
 
 
 @module
-def key_scaler(clk, dots, unused, key_exponent, shift, visible, score, lead):
-    """One key's score from the dot products of the lane's queries, all but one of them 0, ``SCALER_CYCLES`` - 1 cycles
-    later.
+def key_scaler(clk, dots, number, mantissa, key_exponent, shift, visible, score, lead):
+    """One key's score from the dot product ``number`` of those of the lane's queries, ``SCALER_CYCLES`` cycles later.
 
-    ``unused``: the lower three bits of the mantissa, inverted; a cycle behind the dot products. Three cycles behind them
-    come ``key_exponent`` and ``shift``: to the right, for a key exponent of 0, of dot * mantissa * 2^lead. The result has
-    one fraction bit, for rounding.
+    ``mantissa``: the lower three bits, two cycles behind the dot products. Four cycles behind them come ``key_exponent`` and
+    ``shift``: to the right, for a key exponent of 0, of dot * mantissa * 2^lead. The result has one fraction bit, for rounding.
     """
     selected, dot = (Signal(intbv(0)[len(dots[0]) :]) for _ in range(2))
     product = signed_signal(len(dot) + PREDICTED_MANTISSA_BITS)
@@ -177,9 +188,9 @@ def key_scaler(clk, dots, unused, key_exponent, shift, visible, score, lead):
 
     return (
         amounts,
-        either(dots, selected),
-        delayed(clk, selected, dot, 1),
-        _product(clk, dot, unused, product),
+        choose_a_cycle_later(clk, dots, number, selected),
+        register(clk, selected, dot),
+        _product(clk, dot, mantissa, product),
         _shift_right(clk, product, amount, twice, beyond, lead),
         _round(clk, twice, beyond, negative, visible, score),
     )
@@ -229,32 +240,27 @@ def score_scaler(clk, scoring, results, scores, lane, config):
     base = shift_base(config) + lead - 1
     exponent_bits = config.exponent_bits
     queries = [number * lane_count + lane for number in range(pass_count)]
-    dots = [[Signal(intbv(0)[config.predicted_dot_bits :]) for _ in queries] for _ in range(key_count)]
-    query_exponents = [Signal(intbv(0)[exponent_bits:]) for _ in queries]
     query_exponent, late_query_exponent = (Signal(intbv(0)[exponent_bits:]) for _ in range(2))
     key_exponents = [Signal(intbv(0)[exponent_bits:]) for _ in range(key_count)]
-    early_unused, unused = (Signal(intbv(0)[PREDICTED_MANTISSA_BITS - 1 :]) for _ in range(2))
+    early_mantissa, mantissa = (Signal(intbv(0)[PREDICTED_MANTISSA_BITS - 1 :]) for _ in range(2))
     shift, late_shift, query_shift, late_query_shift = [
         Signal(intbv(0, min=0, max=base + (1 << FACTOR_SHIFT_BITS))) for _ in range(4)
     ]
     visible = Signal(intbv(0)[key_count:])
 
+    number = scoring.copies[lane]
+    exponents = [results.query_exponents[query] for query in queries]
     selectors = [
-        only(clk, scoring.others, [results.dots[query * key_count + key] for query in queries], dots[key])
-        for key in range(key_count)
-    ]
-    selectors += [
-        only(clk, scoring.others, [results.query_exponents[query] for query in queries], query_exponents),
-        either(query_exponents, query_exponent),
+        choose_a_cycle_later(clk, exponents, number, query_exponent),
         delayed(clk, query_exponent, late_query_exponent, 1),
     ]
     selectors += [delayed(clk, results.key_exponents[key], key_exponents[key], 4) for key in range(key_count)]
-    lower = (1 << (PREDICTED_MANTISSA_BITS - 1)) - 1
+    lower = PREDICTED_MANTISSA_BITS - 1
 
     @always(clk.posedge)
     def factor():
-        early_unused.next = lower ^ (scoring.mantissa & lower)
-        unused.next = early_unused
+        early_mantissa.next = scoring.mantissa[lower:]
+        mantissa.next = early_mantissa
         shift.next = scoring.shift + base
         late_shift.next = shift
         query_shift.next = late_shift - late_query_exponent
@@ -263,8 +269,9 @@ def score_scaler(clk, scoring, results, scores, lane, config):
     masks = _visible_keys(clk, scoring, visible, lane, lane_count, key_count)
     keys = [
         key_scaler(
-            clk, dots[key], unused, key_exponents[key], late_query_shift, visible(key), scores[key], lead
-        )
+            clk, [results.dots[query * key_count + key] for query in queries], number, mantissa, key_exponents[key],
+            late_query_shift, visible(key), scores[key], lead,
+        )  # fmt: skip
         for key in range(key_count)
     ]
     return selectors, factor, shift_in_step, masks, keys

@@ -3,9 +3,12 @@
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
 
 from golden.config import OPERAND_BITS, clog2
+from hdl.add_subtract import accumulate
+from hdl.delay import register_copy
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
-from hdl.stream import Bits, Flag
+from hdl.stream import Bits, Flag, Signed
+from hdl.wires import bits_of
 
 
 class ValueSumAdds:
@@ -20,29 +23,19 @@ class ValueSumAdds:
 
 @block
 def add(clk, first, value_bits, stored_bits, total_bits, bits):
-    """``total_bits`` one cycle after the operands. A register that is cleared, not a multiplexer, makes the zero."""
-    value = Signal(intbv(0, min=-(1 << (OPERAND_BITS - 1)), max=1 << (OPERAND_BITS - 1)))
-    stored = Signal(intbv(0, min=-(1 << (bits - 1)), max=1 << (bits - 1)))
-    total = Signal(intbv(0, min=-(1 << (bits - 1)), max=1 << (bits - 1)))
-    modulus = 1 << bits
+    """``total_bits`` one cycle after the operands."""
+    value, stored, total = (Signed(bits).signal() for _ in range(3))
+    anew, never = Signal(False), Signal(False)
 
     @always(clk.posedge)
     def operands():
         value.next = value_bits.signed()
-        if first:
-            stored.next = 0
-        else:
-            stored.next = stored_bits.signed()
+        stored.next = stored_bits.signed()
 
-    @always_comb
-    def sum_of_two():
-        total.next = value + stored
-
-    @always_comb
-    def as_bits():
-        total_bits.next = total & (modulus - 1)
-
-    return operands, sum_of_two, as_bits
+    return (
+        operands, register_copy(clk, first, anew), accumulate(stored, anew, value, never, total),
+        bits_of(total, total_bits),
+    )  # fmt: skip
 
 
 @module

@@ -9,9 +9,6 @@ from golden.predictor import predict, predicted_mantissa, shift_base
 from hdl.score_scaler import LOWEST, SCALER_CYCLES, key_scaler
 from tests.cosimulation import ENGINES, make, run
 
-CYCLES = SCALER_CYCLES - 1  # of a key's scaler, behind the selection
-
-
 def cases(config, count):
     """(dot, exponents, predicted mantissa, shift, visible); in every other case the score is close to its largest."""
     generator = np.random.default_rng(1)
@@ -40,38 +37,40 @@ def expected(dot, q_exponent, k_exponent, mantissa, shift, visible, config):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("bits", [2, 4, 8])
-def test_scores_are_golden(engine, bits):
+@pytest.mark.parametrize("bits, queries", [(2, 4), (4, 3), (8, 1)])
+def test_scores_are_golden(engine, bits, queries):
     config = CONFIGS["tiny_tiled"].replace(prediction_bits=bits)
     lead = 1 + max(0, 2 * 7 - shift_base(config))
     base = shift_base(config) + lead - 1
     clk = Signal(False)
-    dot = Signal(intbv(0)[config.predicted_dot_bits :])
+    dots = [Signal(intbv(0)[config.predicted_dot_bits :]) for _ in range(queries)]
+    query = Signal(intbv(0, min=0, max=max(2, queries)))
     key_exponent = Signal(intbv(0)[3:])
-    unused, visible = Signal(intbv(0)[3:]), Signal(False)  # bits of the mantissa
+    mantissa, visible = Signal(intbv(0)[PREDICTED_MANTISSA_BITS - 1 :]), Signal(False)
     shift = Signal(intbv(base, min=0, max=base + (1 << FACTOR_SHIFT_BITS)))
     score = Signal(intbv(0, min=LOWEST, max=-LOWEST))
     sent, received = list(cases(config, 1500)), []
 
     @instance
     def drive():
-        for number in range(len(sent) + CYCLES):
+        for number in range(len(sent) + SCALER_CYCLES):
             if number < len(sent):
-                one = sent[number]
-                dot.next = one[0] % (1 << config.predicted_dot_bits)
-            if 0 <= number - 1 < len(sent):  # this belongs to the next stage
-                unused.next = 15 - sent[number - 1][3]
-            if 0 <= number - 3 < len(sent):  # these to the second after it
-                key_exponent.next = sent[number - 3][2]
-                shift.next = base + sent[number - 3][4] - sent[number - 3][1]
-            if 0 <= number - CYCLES + 1 < len(sent):  # and this to the last one
-                visible.next = sent[number - CYCLES + 1][5]
+                query.next = number % queries
+                for other in range(queries):  # other cases for the other queries
+                    dots[(number + other) % queries].next = sent[number - other][0] % (1 << config.predicted_dot_bits)
+            if 0 <= number - 2 < len(sent):  # this belongs to the second stage from there
+                mantissa.next = sent[number - 2][3] % (1 << len(mantissa))
+            if 0 <= number - 4 < len(sent):  # these to the second after it
+                key_exponent.next = sent[number - 4][2]
+                shift.next = base + sent[number - 4][4] - sent[number - 4][1]
+            if 0 <= number - SCALER_CYCLES + 1 < len(sent):  # and this to the last one
+                visible.next = sent[number - SCALER_CYCLES + 1][5]
             yield clk.posedge
             yield clk.negedge
-            if number >= CYCLES - 1:
+            if number >= SCALER_CYCLES - 1:
                 received.append(int(score))
 
-    ports = (clk, [dot], unused, key_exponent, shift, visible, score)
+    ports = (clk, dots, query, mantissa, key_exponent, shift, visible, score)
     scaler = make(engine, key_scaler, *ports, lead=lead)
     run(clk, None, [scaler, drive], until=lambda: len(received) >= len(sent))
     wanted = [expected(*one, config) for one in sent]

@@ -15,7 +15,8 @@ from flows.__main__ import main
 from flows.synth_report import RESOURCES, Part, ReportError
 from golden.config import CONFIGS
 from hdl.add_chosen import add_chosen
-from hdl.add_subtract import add_subtract
+from hdl.add_gated import add_gated
+from hdl.add_subtract import accumulate, add_subtract
 from hdl.convert import convert
 from hdl.stream import Signed
 from tests.cosimulation import SYNTHESIS_SCRIPTS, set_up_synthesis
@@ -658,6 +659,22 @@ def test_a_sum_with_one_of_two_numbers_is_one_carry_chain(tmp_path, bits, base_b
     cells = cells_for_ecp5(tmp_path, Path(made).read_text() + design)
     assert {cell["type"] for cell in cells} == {"CCU2C"}
     assert len(cells) == (base_bits + 3) // 2
+    assert_proved(tmp_path)
+
+
+@needs_yosys
+@pytest.mark.parametrize("adder, flags", [(add_gated, ("use_left", "use_right")), (accumulate, ("anew", "subtract"))])
+@pytest.mark.parametrize("bits", [2, 7, 12])
+def test_gates_in_front_of_a_sum_are_in_its_carry_chain(tmp_path, adder, flags, bits):
+    names = ["left", "use_left", "right", "use_right"] if adder is add_gated else ["so_far", "anew", "step", "subtract"]
+    ports = [Signal(False) if name in flags else Signed(bits).signal() for name in [*names, "total"]]
+    (made,) = convert(adder.unelaborated(*ports), tmp_path).files
+    inputs = [f"input {name}" if name in flags else f"input signed [{bits - 1}:0] {name}" for name in names]
+    design = f"module design_({', '.join(inputs)}, output signed [{bits - 1}:0] total);"
+    design += f" {Path(made).stem} adder({', '.join(names)}, total); endmodule\n"
+    cells = cells_for_ecp5(tmp_path, Path(made).read_text() + design)
+    assert {cell["type"] for cell in cells} == {"CCU2C"}
+    assert len(cells) == (bits + 2) // 2  # and a place for the carry to come in
     assert_proved(tmp_path)
 
 

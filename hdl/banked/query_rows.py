@@ -7,11 +7,8 @@ from hdl.banked.interfaces import word_bits
 from hdl.cleared import cleared_unless
 from hdl.delay import register
 from hdl.hierarchy import module
-from hdl.memory import distributed_ram
+from hdl.memory import TABLE_WORDS, distributed_ram
 from hdl.wires import like, side_by_side, wire
-
-MOST_WORDS_IN_TABLES = 16
-"""of a memory of look-up tables: what one of them holds."""
 
 _PART_BITS = 2 * OPERAND_BITS
 """of a word in one memory of look-up tables, with an address register of its own."""
@@ -116,7 +113,7 @@ def query_memory(clk, write, address, clear, word, config):
     Args:
         write: `RowWrite`; nothing is read while it is written.
     """
-    if 1 << len(address) > MOST_WORDS_IN_TABLES:
+    if 1 << len(address) > TABLE_WORDS:
         read_word = like(word)
         memory = query_ram_with_register(
             clk, write.enable, write.address, write.data, address, read_word, depth=1 << len(address)

@@ -17,9 +17,10 @@ from hdl.banked.interfaces import (
     word_bits,
 )
 from hdl.banked.timing import PRODUCT_STAGE, SEPARATION_CYCLES, drain_delay, lanes_total_stage
+from hdl.cleared import number_unless
 from hdl.delay import delayed, register, register_copy
 from hdl.hierarchy import module
-from hdl.memory import distributed_ram
+from hdl.memory import TABLE_WORDS, distributed_ram
 from hdl.stream import Signed
 from hdl.wires import bits_of, like, number_of, side_by_side, wire
 
@@ -93,40 +94,76 @@ def _sums_of_lanes(clk, products, firsts, first, second):
 
 
 @module
-def _absence(clk, present, first_is_next, absent):
-    """Whether the slot of the next cycle's pass has no sums: a register for one dimension, as they lie far apart."""
+def _flag_of_slot(clk, present, first_is_next, of_first, of_second, flag):
+    """A flag of the slot of the next cycle's pass, which says whether it has sums (`present`): `of_first` if the first slot has
+    some, `of_second` if the second one has. A register for one dimension, as they lie far apart."""
 
     @always(clk.posedge)
     def slot_of_next_pass():
         if first_is_next:
-            absent.next = not present[0]
+            flag.next = present[0] == of_first
         else:
-            absent.next = not present[1]
+            flag.next = present[1] == of_second
 
     return slot_of_next_pass
 
 
 @block
-def _sum_of_one_dimension(clk, first, total, late, stored, present, first_is_next, sum_, sum_bits):
-    """Cycles: `first`, and `stored` (bits), unless the slot isn't `present`; `total` (if `first`) or `late`; the new `sum_`, which
-    is to be written."""
-    absent, is_first = Signal(False), Signal(False)
-    so_far, new_sum = like(sum_), like(sum_)
+def _sum_so_far(clk, control, present, written_first, written_word, new, so_far, config):
+    """A dimension's sums of both slots, in distributed RAM; `so_far` is 0 for a slot without any.
 
-    @always(clk.posedge)
-    def sum_so_far():
-        if absent:
-            so_far.next = 0
-        else:
-            so_far.next = stored.signed()
+    If there are words to spare, those that are read then are never written, and stay zero: in a register with a clear input the
+    zero would cost more, as all eight flip-flops around have to have that in common.
+
+    Args:
+        control, present: the slot and word that are read; the slots with sums.
+        written_first, written_word, new: the slot and word that are written, and what.
+        so_far: signed, a cycle later.
+    """
+    words = word_bits(config)
+    depth = SUM_SLOTS << words
+    spare = 2 * depth <= TABLE_WORDS
+    stored = Signal(intbv(0)[len(new) :])
+    flag, always_on = Signal(False), Signal(True)
+    read_address, write_address = (Signal(intbv(0)[1 + spare + words :]) for _ in range(2))
+
+    if spare:  # a slot's sums are in the half of its own number
+
+        @always_comb
+        def addresses():
+            read_address.next = concat(flag, control.total_first, control.total_word)
+            write_address.next = concat(written_first, written_first, written_word)
+
+        stored_number = like(so_far)
+        read = number_of(stored, stored_number), register(clk, stored_number, so_far)
+
+    else:
+
+        @always_comb
+        def addresses():
+            read_address.next = concat(control.total_first, control.total_word)
+            write_address.next = concat(written_first, written_word)
+
+        read = number_unless(clk, flag, stored, so_far)
+
+    return (
+        _flag_of_slot(clk, present, control.total_first_is_next, spare, False, flag), addresses, read,
+        distributed_ram(clk, always_on, write_address, new, read_address, stored, depth=depth << spare),
+    )  # fmt: skip
+
+
+@block
+def _sum_of_one_dimension(clk, first, total, late, so_far, sum_, sum_bits):
+    """Cycles: `first`; `so_far`, `total` (if `first`) or `late`; the new `sum_`, which is to be written."""
+    is_first, new_sum = Signal(False), like(sum_)
 
     @always_comb
     def raw():
         sum_bits.next = sum_[len(sum_) :]
 
     return (
-        _absence(clk, present, first_is_next, absent), register_copy(clk, first, is_first), sum_so_far,
-        add_chosen(so_far, total, late, is_first, new_sum), register(clk, new_sum, sum_), raw,
+        register_copy(clk, first, is_first), add_chosen(so_far, total, late, is_first, new_sum),
+        register(clk, new_sum, sum_), raw,
     )  # fmt: skip
 
 
@@ -223,27 +260,13 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
                 present.next[1] = (present[1] or used_late) and not drains_now
         filled.next = drains_now and not reset
 
-    read_address, write_address = (Signal(intbv(0)[1 + words :]) for _ in range(2))
-    always_on = Signal(True)
-
-    @always_comb
-    def addresses():
-        read_address.next = concat(control.total_first, control.total_word)
-        write_address.next = concat(written_first, written_word)
-
-    stored = Signal(intbv(0)[width * bits :])
     new = [Signal(intbv(0)[bits:]) for _ in range(width)]
-    new_word = side_by_side(new)
-    memory = distributed_ram(
-        clk, always_on, write_address, new_word, read_address, stored, depth=SUM_SLOTS << words
-    )  # fmt: skip
-    dimensions = [
-        _sum_of_one_dimension(
-            clk, control.total_first, totals[0][m], late[m], stored((m + 1) * bits, m * bits), present,
-            control.total_first_is_next, sums[m], new[m],
-        )
-        for m in range(width)
-    ]  # fmt: skip
+    for m in range(width):
+        so_far = Signed(bits).signal()
+        pieces += [
+            _sum_so_far(clk, control, present, written_first, written_word, new[m], so_far, config),
+            _sum_of_one_dimension(clk, control.total_first, totals[0][m], late[m], so_far, sums[m], new[m]),
+        ]
     return (
-        pieces, any_lane, query_that_drains, stages, slot_of_pass, slots_with_sums, addresses, memory, dimensions,
+        pieces, any_lane, query_that_drains, stages, slot_of_pass, slots_with_sums,
     )  # fmt: skip
