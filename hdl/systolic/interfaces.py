@@ -9,7 +9,7 @@ class RowControl(interfaces.RowControl):
     """What the control tells row 0, and each row the next one a cycle later (`hand_down`).
 
     As `hdl.tiled.interfaces.RowControl`, with the cycles of `hdl.systolic.timing`; what the bursts, sums and the query
-    memory need is the same. (`round`, `advance`, `swap`, `value`, `clear` and `accumulate` aren't used.)
+    memory need is the same. (`round`, `advance`, `swap`, `value`, `anew` and `accumulate` aren't used.)
 
     Attributes:
         begin: the next cycle is cycle 0 of a round.

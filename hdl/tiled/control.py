@@ -12,7 +12,7 @@ from hdl.fifo import pack, unpack
 from hdl.hierarchy import module
 from hdl.tiled.interfaces import QUERY_WORD_BYTES, RING_BITS
 from hdl.tiled.pipeline import burst_for_all_rows, count_burst, delay_number
-from hdl.tiled.timing import CHOSEN, COLUMNS, EXPONENT_CYCLES, OPERANDS, PRODUCT, SCALER_CYCLES, WORD_REGISTER, Timing
+from hdl.tiled.timing import CHOSEN, COLUMNS, EXPONENT_CYCLES, PRODUCT, SCALER_CYCLES, WORD_REGISTER, Timing
 from hdl.tiled.work import address_bits
 
 IN_FLIGHT_BITS = 2  # rounds between begin and last sum: in SDDMM, before SpMM, in SpMM's pipeline
@@ -312,7 +312,7 @@ def round_sequence(clk, reset, issue, control, granted, read_address, round_tick
     stages = [
         delayed(clk, is_value, control.value, CHOSEN, reset),
         delayed(clk, scoring, control.accumulate, PRODUCT, reset),
-        delayed(clk, starting, control.clear, OPERANDS, reset),
+        delayed(clk, starting, control.anew, PRODUCT, reset),
         delayed(clk, valuing, read_soon, timing.sum_read - 1, reset),
         delayed(clk, read_soon, control.read, 1, reset),
         delayed(clk, control.read, control.write, timing.sum_write - timing.sum_read, reset),

@@ -132,7 +132,7 @@ class RowControl:
         ring: ring block of the round in SDDMM.
         word: stage 0, word of the query that holds the dimension. byte: stage 2, the dimension's place in it.
         value: stage 4, operand A is the probability.
-        clear: stage 5 of the first element. accumulate: stage 6, a product belongs to a score.
+        accumulate: stage 6, a product belongs to a score. anew: and is its first one.
         read, read_dimension, write, write_dimension: sums, stages `sum_read` and `sum_write`.
         scale: the round's dot products are complete in the next cycle. mantissa, shift: its factor, for the scaler.
         chosen: lane whose dot product enters the scaler. scored: lane whose score leaves it.
@@ -150,7 +150,7 @@ class RowControl:
         self.word = Signal(intbv(0)[dimension_bits - clog2(QUERY_WORD_BYTES) :])
         self.byte = Signal(intbv(0)[clog2(QUERY_WORD_BYTES) :])
         self.value = Signal(False)
-        self.clear = Signal(False)
+        self.anew = Signal(False)
         self.accumulate = Signal(False)
         self.read = Signal(False)
         self.read_dimension = Signal(intbv(0)[dimension_bits:])
@@ -166,7 +166,7 @@ class RowControl:
 
     def flags(self):
         return [
-            self.begin, self.round, self.take, self.advance, self.swap, self.value, self.clear, self.accumulate, self.read,
+            self.begin, self.round, self.take, self.advance, self.swap, self.value, self.anew, self.accumulate, self.read,
             self.write, self.scale, *self.burst_flags(),
         ]  # fmt: skip
 

@@ -3,10 +3,13 @@
 from myhdl import Signal, always, always_comb, intbv
 
 from golden.config import Config
+from hdl.add_subtract import accumulate
+from hdl.delay import held
 from hdl.hierarchy import module
 from hdl.multiplier import multiplier
 from hdl.stream import Signed
 from hdl.tiled.interfaces import operand_signal
+from hdl.wires import like, wire
 
 
 def input_columns(lane_index: int, config: Config) -> list[int]:
@@ -96,11 +99,10 @@ def lane(clk, control, inputs, element, active, item_valid, item_select, previou
 
     multiply = multiplier(clk, row_operand, column_operand, product)
 
-    @always(clk.posedge)
-    def score():
-        if control.clear:
-            dot.next = 0
-        elif control.accumulate:
-            dot.next = dot + product
+    never = Signal(False)
+    step, total = like(dot), like(dot)
+    score = [
+        wire(product, step), accumulate(dot, control.anew, step, never, total), held(clk, control.accumulate, total, dot)
+    ]  # fmt: skip
 
     return selection, probability_chain, choice_of_pair, choice_of_column, operand_of_row, multiply, score
