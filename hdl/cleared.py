@@ -1,10 +1,10 @@
-"""Selection without multiplexers: registers that are cleared unless they are the chosen one, and all of them ORed.
+"""Registers that are cleared unless they count, and words ORed of which one counts.
 
-A register's clear input takes no look-up table, and one of four inputs ORs four words, where a multiplexer of four
-takes two or three a bit. The price is a register for each word.
+A register's clear input takes no look-up table. But on ECP5 eight flip-flops have it in common, so that few of them with a
+clear of their own keep others away: it is for many bits side by side.
 """
 
-from myhdl import Signal, always, always_comb, block, intbv
+from myhdl import always, always_comb, block, intbv
 
 
 @block
@@ -36,12 +36,6 @@ def number_unless(clk, clear, bits, held):
 
 
 @block
-def only(clk, clears, words, held):
-    """Registers for all of the ``words``, of which those stay 0 whose bit of ``clears`` is set."""
-    return [cleared_unless(clk, clears(i), word, held[i]) for i, word in enumerate(words)]
-
-
-@block
 def either(words, together):
     """All ``words`` (a list of signals) ORed, combinational."""
     width = len(together)
@@ -55,10 +49,3 @@ def either(words, together):
         together.next = ored_so_far
 
     return disjunction
-
-
-@block
-def chosen(clk, clears, words, word):
-    """The one of the ``words`` whose bit of ``clears`` is 0, a cycle later."""
-    held = [Signal(intbv(0)[len(word) :]) for _ in words]
-    return only(clk, clears, words, held), either(held, word)

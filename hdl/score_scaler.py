@@ -1,18 +1,17 @@
 """From low-bit dot products to predicted scores (golden twin: golden.predictor.predict)."""
 
-from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
+from myhdl import ConcatSignal, Signal, always, always_comb, block, concat, intbv
 
 from golden.config import FACTOR_SHIFT_BITS, PREDICTED_BITS, PREDICTED_MANTISSA_BITS, clog2
 from golden.predictor import shift_base
 from hdl.add_gated import add_gated
 from hdl.choose import choose_a_cycle_later
-from hdl.cleared import cleared_unless, either
 from hdl.delay import delayed, register
 from hdl.hierarchy import module
 from hdl.wires import like
 
 SCALER_CYCLES = 8
-"""From a pass to its scores: select (2), register, partial products, product, fine shift, coarse shift, round."""
+"""From a pass to its scores: select (2), register, partial products, product, shift by 8s and 4, by 2 and 1, round."""
 
 LOWEST, HIGHEST = -(1 << (PREDICTED_BITS - 1)), (1 << (PREDICTED_BITS - 1)) - 1
 _FINE_BITS = 3  # of a shift; the coarse shift is by multiples of 8
@@ -84,57 +83,143 @@ def _product(clk, dot, mantissa, product):
     )  # fmt: skip
 
 
-@block
-def _coarse(clk, clear, fine, shifted, places):
-    """``fine`` shifted right by ``places``, or 0."""
-    bits = len(shifted)
-    moved = signed_signal(len(fine))
+@module
+def coarse_choice(places, negative, use_one, use_other, first):
+    """Which of two words a coarse shift by ``places`` takes: one for ``first`` places, the other for one more.
+
+    Neither (zeros) for fewer; for more, both or neither, as is the sign. Combinational. A module, or synthesis would
+    dissolve the two signals, and take more than one look-up table for each bit that they choose.
+    """
 
     @always_comb
-    def shift():
-        moved.next = fine >> places
+    def choice():
+        use_one.next = places == first or (places > first + 1 and negative)
+        use_other.next = places == first + 1 or (places > first + 1 and negative)
 
-    return shift, cleared_unless(clk, clear, moved(bits, 0), shifted)
+    return choice
+
+
+@block
+def _coarse_pair(places, first, words, negative, word):
+    """The first of the ``words`` for ``first`` places, the second for one more; zeros for fewer, the sign for more.
+
+    Combinational, a look-up table a bit.
+    """
+    one, other = words
+    ones = (1 << len(word)) - 1
+    use_one, use_other = Signal(False), Signal(False)
+
+    @always_comb
+    def choose():
+        if use_one and use_other:
+            word.next = ones
+        elif use_one:
+            word.next = one
+        elif use_other:
+            word.next = other
+        else:
+            word.next = 0
+
+    return coarse_choice(places, negative, use_one, use_other, first), choose
+
+
+@block
+def _coarse(places, first, words, negative, word):
+    """The same with two words or more, for ``first`` places and on."""
+    if len(words) == 2:
+        return _coarse_pair(places, first, words, negative, word)
+    last_places, last = first + len(words) - 1, words[-1]
+    other = Signal(intbv(0)[len(word) :])
+
+    @always_comb
+    def choose_last():
+        if places == last_places:
+            word.next = last
+        else:
+            word.next = other
+
+    return _coarse(places, first, words[:-1], negative, other), choose_last
 
 
 @block
 def _shift_right(clk, product, amount, shifted, beyond, lead):
-    """``shifted`` = floor(product * 2^(lead - amount)), if that isn't ``beyond`` its bits; two cycles."""
-    wide_bits, bits = len(product) + lead, len(shifted)
-    fine_range = 1 << _FINE_BITS
-    shifts = -(-wide_bits // fine_range) + 1  # the last one leaves only the sign
-    wide, fine = signed_signal(wide_bits), signed_signal(wide_bits)
-    clears = Signal(intbv(0)[shifts:])
-    parts = [Signal(intbv(0)[wide_bits:]) for _ in range(shifts)]
-    coarse = Signal(intbv(0)[wide_bits:])
+    """``shifted`` = floor(product * 2^(lead - amount)), if that isn't ``beyond`` its bits; two cycles.
+
+    The first shifts by multiples of 8 and by 4, the second by 2 and by 1: in this order there are the fewest bits to
+    shift. What is ``beyond`` may have any bits, so the highest bit of ``shifted`` is always the sign.
+    """
+    fine_range, half_range = 1 << _FINE_BITS, 1 << (_FINE_BITS - 1)
+    wide_bits, low_bits = len(product) + lead, len(shifted) - 1
+    sign = wide_bits - 1
+    by_four_bits = low_bits + half_range - 1  # the low bits before shifts by up to 3
+    coarse_bits = low_bits + fine_range - 1
+    wide = signed_signal(coarse_bits + wide_bits + 2 * fine_range)
+    places, negative, late_negative = amount(len(amount), _FINE_BITS), product(len(product) - 1), Signal(False)
+    four, two, one = amount(_FINE_BITS - 1), Signal(False), Signal(False)
+    by_four, late_by_four = (Signal(intbv(0)[by_four_bits:]) for _ in range(2))
+    by_two = Signal(intbv(0)[low_bits + 1 :])
+    above, late_above = (Signal(False) for _ in range(2))
+
+    # The coarse shift's bits, by the fewest places that bring a bit of the product there.
+    coarse_shifts, fields = [], []
+    starts = [0] + [start for start in range(lead % fine_range, lead + 1, fine_range) if start]
+    for start, end in zip(starts, starts[1:] + [coarse_bits], strict=True):
+        first = -((start - lead) // fine_range) if start < lead else 0
+        count = max(2, -((start - sign) // fine_range) - first)  # so many numbers of places do, at most
+        words = [wide(end + fine_range * i, start + fine_range * i) for i in range(first, first + count)]
+        fields.append(Signal(intbv(0)[end - start :]))
+        coarse_shifts.append(_coarse(places, first, words, negative, fields[-1]))
+    coarse = ConcatSignal(*reversed(fields)) if len(fields) > 1 else fields[0]
 
     @always_comb
     def extend():
         wide.next = product << lead
 
     @always_comb
-    def shift_fine():
-        fine.next = wide >> (amount % fine_range)
+    def shift_by_four():
+        if four:
+            by_four.next = coarse[coarse_bits:half_range]
+        else:
+            by_four.next = coarse[by_four_bits:]
 
     @always_comb
-    def other_shifts():
-        for i in range(shifts - 1):
-            clears.next[i] = amount // fine_range != i
-        clears.next[shifts - 1] = amount // fine_range < shifts - 1
+    def bits_above():
+        different = False
+        for i in range(1 + sign // fine_range):
+            for j in range(i * fine_range + by_four_bits, sign):
+                if places == i and wide[j] != negative and (not four or j >= i * fine_range + coarse_bits):
+                    different = True
+        above.next = different
 
     @always(clk.posedge)
-    def cut():
-        shifted.next = coarse[bits:]
-        different = False
-        for i in range(bits - 1, wide_bits - 1):
-            if coarse[i] != coarse[wide_bits - 1]:
-                different = True
-        beyond.next = different
+    def first_stage():
+        late_by_four.next = by_four
+        late_above.next = above
+        late_negative.next = negative
+        two.next = amount[1]
+        one.next = amount[0]
 
-    return (
-        extend, shift_fine, other_shifts, cut, either(parts, coarse),
-        [_coarse(clk, clears(i), fine, parts[i], i * fine_range) for i in range(shifts)],
-    )  # fmt: skip
+    @always_comb
+    def shift_by_two():
+        if two:
+            by_two.next = late_by_four[by_four_bits:2]
+        else:
+            by_two.next = late_by_four[low_bits + 1 :]
+
+    @always(clk.posedge)
+    def second_stage():
+        if one:
+            shifted.next = concat(late_negative, by_two[low_bits + 1 : 1])
+        else:
+            shifted.next = concat(late_negative, by_two[low_bits:])
+        beyond.next = (
+            late_above
+            or (not two and late_by_four[low_bits + 1] != late_negative)
+            or (not two and late_by_four[low_bits + 2] != late_negative)
+            or (not one and by_two[low_bits] != late_negative)
+        )
+
+    return extend, coarse_shifts, shift_by_four, bits_above, first_stage, shift_by_two, second_stage
 
 
 @block
