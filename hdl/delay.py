@@ -40,6 +40,13 @@ def register_copy(clk, source, copy):
     return register(clk, source, copy)
 
 
+@module
+def register_behind_logic(clk, source, target):
+    """A register whose constants are logic: a module, or synthesis would make a clear or a set of them. On ECP5 eight flip-flops
+    have that in common, so that a few with one of their own keep others away."""
+    return register(clk, source, target)
+
+
 @block
 def port_copy(clk, source, copy, names):
     """The same of the signals ``names`` of a port."""

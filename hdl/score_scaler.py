@@ -6,7 +6,7 @@ from golden.config import FACTOR_SHIFT_BITS, PREDICTED_BITS, PREDICTED_MANTISSA_
 from golden.predictor import shift_base
 from hdl.add_gated import add_gated
 from hdl.choose import choose_a_cycle_later
-from hdl.delay import delayed, register
+from hdl.delay import delayed, register, register_behind_logic
 from hdl.hierarchy import module
 from hdl.wires import like
 
@@ -230,6 +230,7 @@ def _round(clk, twice, beyond, negative, visible, score):
     """
     plus_one = signed_signal(len(twice) + 1)
     rounded = signed_signal(len(twice))
+    saturated = like(score)
 
     @always_comb
     def increment():
@@ -239,16 +240,16 @@ def _round(clk, twice, beyond, negative, visible, score):
     def halve():
         rounded.next = plus_one >> 1
 
-    @always(clk.posedge)
+    @always_comb
     def saturate():
         if not visible or (beyond and negative):
-            score.next = LOWEST
+            saturated.next = LOWEST
         elif beyond or (rounded[PREDICTED_BITS - 1] and not rounded[PREDICTED_BITS]):
-            score.next = HIGHEST
+            saturated.next = HIGHEST
         else:
-            score.next = rounded
+            saturated.next = rounded
 
-    return increment, halve, saturate
+    return increment, halve, saturate, register_behind_logic(clk, saturated, score)
 
 
 @module
