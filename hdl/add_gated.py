@@ -1,9 +1,10 @@
-"""Two signed numbers, each of which counts or not."""
+"""Two signed numbers, each of which counts or not; a counter."""
 
-from myhdl import Signal, always_comb, intbv
+from myhdl import Signal, always_comb, block, intbv
 
+from hdl.delay import register
 from hdl.hierarchy import module
-from hdl.wires import like
+from hdl.wires import like, wire
 
 
 @module
@@ -35,3 +36,18 @@ def add_gated(left, use_left, right, use_right, total):
         total.next = extended[len(total) :].signed()
 
     return gates, add, wrap
+
+
+@block
+def counter(clk, reset, change, count):
+    """``count`` (signed): the sum of every cycle's ``change`` since ``reset``, which is in the carry chain, too."""
+    runs = Signal(False)
+    step, new_count = like(count), like(count)
+
+    @always_comb
+    def no_reset():
+        runs.next = not reset
+
+    return (
+        no_reset, wire(change, step), add_gated(count, runs, step, runs, new_count), register(clk, new_count, count),
+    )  # fmt: skip

@@ -1,11 +1,12 @@
-"""Sums of numbers that count or not, for all operands of few bits."""
+"""Sums of numbers that count or not, for all operands of few bits; a counter."""
 
 import itertools
+import random
 
 import pytest
 from myhdl import Signal, block, instance
 
-from hdl.add_gated import add_gated
+from hdl.add_gated import add_gated, counter
 from hdl.stream import Signed
 from tests.cosimulation import ENGINES, make, run
 
@@ -36,3 +37,30 @@ def test_adds_what_counts_and_wraps_around(engine, bits):
         until=lambda: found and found[-1] is None)  # fmt: skip
     expected = [(a if counts else 0) + (b if also else 0) for a, counts, b, also in cases]
     assert found[:-1] == [(value + half) % (2 * half) - half for value in expected]
+
+
+def test_counts_the_changes_since_reset():
+    clk, reset = Signal(False), Signal(True)
+    change, count = Signed(3).signal(), Signed(6).signal()
+    generator = random.Random(5)
+    found, expected = [], [0]
+
+    @block
+    def bench():
+        @instance
+        def stimulus():
+            yield clk.posedge
+            for _ in range(500):
+                step = generator.randrange(max(-4, -32 - expected[-1]), min(3, 31 - expected[-1]) + 1)
+                reset.next, change.next = generator.randrange(20) == 0, step
+                yield clk.posedge
+                found.append(int(count))
+                expected.append(0 if reset else expected[-1] + step)
+            found.append(None)
+            yield clk.posedge
+
+        return stimulus
+
+    run(clk, None, [counter(clk, reset, change, count), bench()], until=lambda: found and found[-1] is None)
+    assert found[:-1] == expected[:-1]
+    assert min(expected) < -8 and max(expected) > 8

@@ -3,6 +3,7 @@
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import MULTIPLIER_BITS, OPERAND_BITS, clog2
+from hdl.add_gated import counter
 from hdl.adder_tree import adder_tree, tree_bits
 from hdl.banked.index_queue import index_queue
 from hdl.banked.interfaces import SUM_SLOTS, Record, ScoredKey, product_bits, slot_bits, word_bits
@@ -106,12 +107,7 @@ def work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, fil
         else:
             change.next = 0
 
-    @always(clk.posedge)
-    def score_memory_level():
-        if reset:
-            stored.next = 0
-        else:
-            stored.next = stored + change
+    score_memory_level = counter(clk, reset, change, stored)
 
     # Of the cycle before: a lane's next pop comes a period later.
     @always(clk.posedge)

@@ -8,6 +8,7 @@ drain. Queries are released and drained in the order in which they came.
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 
 from golden.config import clog2
+from hdl.add_gated import counter
 from hdl.banked.interfaces import SUM_SLOTS, slot_bits
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
@@ -48,16 +49,12 @@ def _slot_counters(clk, reset, number, counted, finished, scored, taken, release
             unvalued_change.next = 0
 
     @always(clk.posedge)
-    def counters():
+    def progress():
         if reset:
-            unscored.next = 0
-            unvalued.next = 0
             packed.next = False
             known.next = False
             done.next = False
         else:
-            unscored.next = unscored + unscored_change
-            unvalued.next = unvalued + unvalued_change
             if release_here:
                 packed.next = False
             elif counted_here and finished:
@@ -65,7 +62,8 @@ def _slot_counters(clk, reset, number, counted, finished, scored, taken, release
             known.next = packed and unscored == 0 and not release_here
             done.next = known and unvalued == 0 and not release_here
 
-    return here, changes, counters
+    counters = counter(clk, reset, unscored_change, unscored), counter(clk, reset, unvalued_change, unvalued)
+    return here, changes, progress, counters
 
 
 @module
