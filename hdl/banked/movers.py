@@ -11,7 +11,9 @@ from golden.config import clog2
 from hdl.banked.interfaces import address_bits, entry_bits, word_bits
 from hdl.banked.raw_ring import RingWrite, RowComplete, ring_address_bits
 from hdl.choose import choose
+from hdl.delay import register, register_copy
 from hdl.hierarchy import module
+from hdl.wires import like, side_by_side
 
 
 class Moved:
@@ -48,12 +50,22 @@ def mover(clk, reset, turn, sums, moved, config):
     word, next_word = (Signal(modbv(0)[word_bits(config) :]) for _ in range(2))
     any_waits, transfer, row_ends = [Signal(False) for _ in range(3)]
 
-    fields = [ConcatSignal(s.entry, s.numerators, s.denominator) for s in sums]
-    width = len(fields[0])
-    item = Signal(intbv(0)[width:])
-    numerators_end = config.denominator_bits + config.lane_width * config.numerator_bits
-    denominator_end = config.denominator_bits
-    selection = choose(fields, served, item)
+    # Numerators lie far apart: the cluster's number is in a register for each of them.
+    served_now = like(served)  # from the next cycle on
+    numerators = [Signal(intbv(0)[config.numerator_bits :]) for _ in range(config.lane_width)]
+    moved_numerators = side_by_side(numerators)
+    selections = []
+    for place, numerator in enumerate(numerators):
+        own_served, low = like(served), place * config.numerator_bits
+        selections += [
+            register_copy(clk, served_now, own_served),
+            choose([s.numerators(low + config.numerator_bits, low) for s in sums], own_served, numerator),
+        ]
+    entry, denominator = like(moved.entry), like(moved.denominator)
+    selections += [
+        choose([s.entry for s in sums], served, entry), choose([s.denominator for s in sums], served, denominator),
+        register(clk, served_now, served),
+    ]  # fmt: skip
 
     @always_comb
     def valid_streams():
@@ -90,9 +102,13 @@ def mover(clk, reset, turn, sums, moved, config):
     def next_cluster():
         next_moving.next = moving
         next_served_bit.next = served_bit
+        served_now.next = served
         if row_ends or not moving:
             next_moving.next = any_waits
             next_served_bit.next = 1 << next_served
+            served_now.next = next_served
+        if reset:
+            served_now.next = 0
 
     @always_comb
     def next_bank():
@@ -105,7 +121,6 @@ def mover(clk, reset, turn, sums, moved, config):
         in_turn.next = 0
         if reset:
             moving.next = False
-            served.next = 0
             served_bit.next = 1
             word.next = 0
         else:
@@ -114,8 +129,6 @@ def mover(clk, reset, turn, sums, moved, config):
             served_bit.next = next_served_bit
             if next_moving and (next_word & (banks - 1)) == ((turn + 1) & (banks - 1)):
                 in_turn.next = next_served_bit
-            if row_ends or not moving:
-                served.next = next_served
 
     @always(clk.posedge)
     def control_of_moved():
@@ -125,12 +138,12 @@ def mover(clk, reset, turn, sums, moved, config):
     @always(clk.posedge)
     def moved_word():
         moved.place.next = word >> bank_bits
-        moved.entry.next = item[width:numerators_end]
-        moved.numerators.next = item[numerators_end:denominator_end]
-        moved.denominator.next = item[denominator_end:]
+        moved.entry.next = entry
+        moved.numerators.next = moved_numerators
+        moved.denominator.next = denominator
 
     return (
-        selection, valid_streams, candidates, round_robin, transfers, handshake, next_cluster, next_bank, row_in_hand,
+        selections, valid_streams, candidates, round_robin, transfers, handshake, next_cluster, next_bank, row_in_hand,
         control_of_moved, moved_word,
     )  # fmt: skip
 
