@@ -37,6 +37,18 @@ def _compare(clk, field, reach, kept, kept_distance):
 
 
 @module
+def _next_read(comparing, is_room, read):
+    """Whether a chunk is read. The memory may be far from what else hangs on it: a module, or synthesis would make one look-up
+    table for both."""
+
+    @always_comb
+    def condition():
+        read.next = comparing and is_room
+
+    return condition
+
+
+@module
 def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distances_last, kept_count):
     """Compare a query's distances with its reach, one chunk a cycle without gaps between queries.
 
@@ -58,18 +70,19 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
     valids, lasts = [Signal(modbv(0)[_STAGES:]) for _ in range(2)]
     # Registers, as everything hangs on them: there is room for a chunk; it will be the query's last one.
     is_room, at_last = Signal(True), Signal(False)
-    leaves, last_read = Signal(False), Signal(False)
+    reading, leaves, last_read = (Signal(False) for _ in range(3))  # `reading`: `read` for the registers here
     is_kept = [Signal(False) for _ in distances]
     bits = ConcatSignal(*reversed(is_kept))
 
+    next_reads = _next_read(comparing, is_room, read), _next_read(comparing, is_room, reading)
+
     @always_comb
-    def reads():
-        read.next = comparing and is_room
+    def leaving():
         leaves.next = kept.valid and kept.ready
 
     @always_comb
     def last_reads():
-        last_read.next = read and at_last
+        last_read.next = reading and at_last
 
     @always_comb
     def take():
@@ -85,18 +98,18 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
             remaining.next = reach.chunks
             at_last.next = reach.chunks == 0
             reach_read.next = reach.reach
-        elif read:
+        elif reading:
             remaining.next = remaining - 1
             at_last.next = remaining == 1
 
-    rooms = room_left(clk, reset, read, leaves, is_room, DEPTH)
+    rooms = room_left(clk, reset, reading, leaves, is_room, DEPTH)
 
     @always(clk.posedge)
     def stages():
         if reset:
             valids.next = 0
         else:
-            valids.next = (valids << 1) | read
+            valids.next = (valids << 1) | reading
         lasts.next = (lasts << 1) | last_read
         reach_memory.next = reach_read
         reach_chunk.next = reach_memory
@@ -124,4 +137,4 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
         for key in range(keys)
     ]
     waiting = fifo(clk, reset, chunk, kept, depth=DEPTH)
-    return reads, last_reads, take, query, rooms, stages, comparisons, chunks, counts, waiting
+    return next_reads, leaving, last_reads, take, query, rooms, stages, comparisons, chunks, counts, waiting

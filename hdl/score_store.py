@@ -176,7 +176,7 @@ class ReadPlace:
 def two_stages(clk, reset, offered, ready, advance, valid):
     """Which of the reader's two stages hold a chunk: `advance` if the second one (`valid`) doesn't, or it is taken.
 
-    A module, as there are two of it: the words and what finds the next ones are far apart.
+    A module, as there are several of it: the words, the settings and what finds the next ones are far apart.
     """
     fetched = Signal(False)
 
@@ -225,7 +225,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])  # the query's last visible key
     next_last_seen, first_seen = (Signal(intbv(0)[config.key_count_bits + 1 :]) for _ in range(2))
     advance, offered, last_chunk, last_query, finish = [Signal(False) for _ in range(5)]
-    advance_words, valid_here = Signal(False), Signal(False)
+    advance_words, advance_settings, valid_here, valid_there = (Signal(False) for _ in range(4))
     first_query, at_last_query = Signal(True), Signal(False)  # which query `place` is at
     at_start, at_last_chunk = Signal(True), Signal(False)  # ... and which chunk (at the group's first one, see `one_chunk`)
     any_complete, group_here = Signal(False), Signal(False)  # a complete group is there; and is in hand
@@ -339,6 +339,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     stages = [
         two_stages(clk, reset, offered, chunks.ready, advance, valid_here),
         two_stages(clk, reset, offered, chunks.ready, advance_words, chunks.valid),
+        two_stages(clk, reset, offered, chunks.ready, advance_settings, valid_there),
     ]
 
     @always(clk.posedge)
@@ -373,8 +374,8 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
             chunks.maximum.next = fetched.maximum
 
     settings = [
-        _settings_register(clk, advance_words, group, fetched),
-        _settings_register(clk, advance_words, fetched, chunks),
+        _settings_register(clk, advance_settings, group, fetched),
+        _settings_register(clk, advance_settings, fetched, chunks),
     ]
     return (
         queue, same, lane_of_group, first_query_of_group, chunks_of_first_query, query, group_in_hand, bounds, end_of_group, report,
