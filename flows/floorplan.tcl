@@ -69,8 +69,7 @@ namespace eval floorplan {
 
     # Four clusters of four lanes of eight multipliers. A cluster's lanes lie side by side in each dimension, for which their
     # products are added up; the fourth cluster has the right-hand ends of two rows.
-    proc banked {} {
-        set array *inst_banked_array
+    proc lanes_and_keys {array} {
         for {set m 0} {$m < 8} {incr m} {
             set column [expr {4 * $m}]
             set lanes *.inst_lane_*.inst_multiplier_$m.*
@@ -93,6 +92,12 @@ namespace eval floorplan {
                 memory $y [from_to $column [expr {$column + 7}]] *.inst_lane_keys_\[$lanes\].*.memory.0.$part
             }
         }
+    }
+
+    # `small` and `small_3bit`: Q rows are in look-up tables.
+    proc banked {} {
+        set array *inst_banked_array
+        lanes_and_keys $array
         foreach {cluster y column} {0 22 36 1 46 36 2 70 32 3 22 37} {
             memory $y $column $array.inst_cluster_$cluster.inst_score_memory.*
         }
@@ -103,6 +108,29 @@ namespace eval floorplan {
         memory 82 [from_to 17 0] *entry_records*
         memory 70 [from_to 26 39] *row_sender*
         memory 82 [from_to 18 51] *predictor*
+    }
+
+    # `bert`: Q rows are in block RAMs next to the keys, two for a lane, and the sums of V take twice as many. Three places are left.
+    proc banked_wide {} {
+        set array *inst_banked_array
+        lanes_and_keys $array
+        foreach {cluster y columns} {
+            0 22 {8 17 26 35 38 39 40 41} 1 46 {8 17 26 35 37 38 39 40} 2 70 {20 21 22 23 24 25 26 27} 3 22 {42 43 44 45 46 47 48 49}
+        } {
+            memory $y $columns $array.inst_cluster_$cluster.inst_lane_*
+        }
+        foreach {cluster y column} {0 22 36 1 46 36 2 70 28 3 22 37} {
+            memory $y $column $array.inst_cluster_$cluster.inst_score_memory.*
+        }
+        memory 46 [from_to 51 44] *raw_ring*
+        memory 70 [from_to 0 5] *comparator*
+        memory 70 [concat [from_to 6 19] 29] *row_sender*
+        memory 82 [from_to 0 16] *bitmap_ring*
+        memory 82 [from_to 0 16] *entry_records*
+        memory 82 [from_to 17 45] *predictor*
+        memory 82 [from_to 46 51] {*visible_sum*.memory.0.2[4-9]}
+        memory 46 {43 42} {*visible_sum*.memory.0.2[23]}
+        memory 70 [from_to 51 30] *visible_sum*
     }
 
     # Eight rows of sixteen lanes, three rows of the array in one of the part; the memories of the columns in the middle.
@@ -140,6 +168,7 @@ namespace eval floorplan {
         }
         switch "[llength $multipliers] [llength $memories]" {
             "151 149" banked
+            "151 205" banked_wide
             "145 109" tiled
             default { return }
         }

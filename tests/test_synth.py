@@ -495,7 +495,7 @@ def read_pairs(name):
     return [line.split() for line in (REPORTS / name).read_text().splitlines()]
 
 
-BLOCKS = {name: read_pairs(f"{name}.blocks") for name in ("small", "small_tiled")}
+BLOCKS = {name: read_pairs(f"{name}.blocks") for name in ("small", "bert", "small_tiled")}
 SITES = read_pairs("lfe5u-85f.bels")
 
 
