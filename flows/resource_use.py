@@ -108,10 +108,15 @@ router2 gets a setting that nextpnr has no option for (`flows/synth.tcl` writes 
 nets want grows by 0.5 an iteration, not by 2. With 2, the same placement of `small_3bit` (commit a75ae3f, 610 k of estimated wirelength)
 came down to 173 wires used twice in the 48th iteration and rose from there on; with 0.5 it was routed in 116 (natively), as
 the packaged tools did with cd86fbd (609 k, 130 iterations): **78.95 MHz** for a target of 75 and 78.4 expected of the placement.
-`small_tiled` comes out at 90.96 for a target of 90 and 93.4 expected (cec607e, 75 iterations).
-
-`small` itself isn't routed: its placement has 660 k (commit cd86fbd), and natively, for a target of 60, fewer than 1,400 wires were used
-twice in the 70th iteration, but more from there on.
+nextpnr lets the eight flip-flops of a tile have one clear (or set) in common, or none. `small` had 12,756 flip-flops with a clear, and 371
+different ones (commit cd86fbd): Yosys makes one of each multiplexer with a constant, and registers that are cleared unless chosen
+were a cheap multiplexer. Each of these kept others out of its tile, so that a placement of 582 k of estimated wirelength had 699 k once
+it was legal, and 660 k in the end, which router2 could not route (1,400 wires used twice in the 70th iteration, then more; a target of 60, natively).
+With the clears cut off, as an experiment, the same netlist had 617 k and 587 k. So sums begin anew in their carry chains
+(`accumulate`, `hdl/add_gated.py`), shifters mask what they move out, words are chosen by multiplexers, and sums of no query yet are read from words of
+a memory that stay zero: 4,000 flip-flops with a clear are left, 3,400 flip-flops are gone, 900 LUTs came. The placement has 574 k,
+and `small` is routed: **77.38 MHz** for a target of 77 and 79.3 expected (1100c90, 112 iterations; 33 minutes beside other runs).
+`small_tiled` came from 90.96 (cec607e) to 98.47 MHz, for a target of 93 and 90.9 expected (1100c90, 90 iterations).
 
 `small_3bit` is `small` with a prediction of three bits instead of four, and 5 k LUTs less. What that costs in precision:
 `python -m flows simulate data/minilm_l2_n512.npz --config small_3bit` (golden model) finds an error of 0.070 against dense
@@ -240,7 +245,7 @@ costs look-up tables, and what more of it saves soon ends: with 16 lanes and 64 
 and not even one of its rows gets routed in 20 minutes. So span 2, as `small_tiled` has it: the least cycles x LUTs of the tiled variants, at both thresholds. Rows of 4 lanes keep the same multipliers busier
 (67 % instead of 51 %), but there are four times as many rows, each with its packer, exponentials and sums: for parts with many look-up tables a multiplier.
 The banked array takes 41 % fewer cycles than span 2 at T = 1/n, with 10 % fewer look-up tables and no connection at all: whoever wants the most of
-multipliers and look-up tables takes it, if block RAM is there (148 instead of 83) and the router copes (with `small_3bit` it did once). Its cluster is slower on its own, 118 MHz, which leaves 1.5 times as
+multipliers and look-up tables takes it, if block RAM is there (148 instead of 83) and the router copes (`small` is routed, and slower). Its cluster is slower on its own, 118 MHz, which leaves 1.5 times as
 much work a second for each look-up table. At T = 2/n it waits for its prediction, which reads all 32 dimensions here."""
 
 
