@@ -93,7 +93,7 @@ with span 2 (none in the 61st), and 8,926 with span 4, no longer fewer than befo
 The clock of `small_tiled` was router2's for a while: 69.9 MHz (commit 68d0cfb), where nextpnr estimated 93 before routing. A net that
 leads to four inputs or more grows from what of it lies near the next input, however long the way there was, so that some inputs get
 13 ns of wire. nextpnr's `--tmg-ripup` mends such detours as long as a path misses the target, and doesn't end if one always does. So the clock
-comes out between the target and what nextpnr expects of the placement: 92.2 MHz for a target of 80 and 89 expected (commit 264b3b3),
+came out between the target and what nextpnr expects of the placement: 92.2 MHz for a target of 80 and 89 expected (commit 264b3b3),
 84.4 for 80 and 86.0 (1fd4175), 87.4 for 87 and 96.7 (dd3cd53; the path is a detour). For 85 with 89 expected, some paths
 missed it time and again. Nearer to what is expected (92 for 94, a3f01f2, natively) 831 wires were still used twice in the 60th iteration.
 All of these with router2's own weights (see below).
@@ -116,7 +116,8 @@ With the clears cut off, as an experiment, the same netlist had 617 k and 587 k.
 (`accumulate`, `hdl/add_gated.py`), shifters mask what they move out, words are chosen by multiplexers, and sums of no query yet are read from words of
 a memory that stay zero: 4,000 flip-flops with a clear are left, 3,400 flip-flops are gone, 900 LUTs came. The placement has 574 k,
 and `small` is routed: **77.38 MHz** for a target of 77 and 79.3 expected (1100c90, 112 iterations; 33 minutes beside other runs).
-`small_tiled` came from 90.96 (cec607e) to 98.47 MHz, for a target of 93 and 90.9 expected (1100c90, 90 iterations).
+`small_tiled` came from 90.96 MHz (cec607e) to **100.28** for a target of 100, though 90.9 were expected of the placement (dc0eb02, 72 iterations);
+for a target of 93, the same placement gave 98.47 (90 iterations).
 
 `small_3bit` is `small` with a prediction of three bits instead of four, and 5 k LUTs less. What that costs in precision:
 `python -m flows simulate data/minilm_l2_n512.npz --config small_3bit` (golden model) finds an error of 0.070 against dense
