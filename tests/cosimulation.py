@@ -25,7 +25,7 @@ import tempfile
 from pathlib import Path
 
 import myhdl
-from myhdl import Cosimulation, Simulation, StopSimulation, always, block, delay, instance, intbv
+from myhdl import Cosimulation, Signal, Simulation, StopSimulation, always, block, delay, instance, intbv
 from myhdl import _Cosimulation as myhdl_cosimulation
 from myhdl import _simulator
 
@@ -214,6 +214,24 @@ def run(clk, reset, instances, until, max_cycles=10000):
 
 
 # Streams -----------------------------------------------------------------------------------------------------------------
+
+def results(engine, definition, inputs, total, cases):
+    """What a combinational block makes of each of the ``cases`` (values of all its ``inputs``) in ``total``, its last port."""
+    clk, found = Signal(False), []
+
+    @instance
+    def stimulus():
+        for case in cases:
+            for signal, value in zip(inputs, case, strict=True):
+                signal.next = value
+            yield clk.posedge
+            found.append(int(total))
+        found.append(None)
+        yield clk.posedge
+
+    run(clk, None, [make(engine, definition, *inputs, total), stimulus], until=lambda: found and found[-1] is None)
+    return found[:-1]
+
 
 def _signals(stream):
     """valid, ready, {field: signal}"""

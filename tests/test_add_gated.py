@@ -8,35 +8,19 @@ from myhdl import Signal, block, instance
 
 from hdl.add_gated import add_gated, counter
 from hdl.stream import Signed
-from tests.cosimulation import ENGINES, make, run
+from tests.cosimulation import ENGINES, results, run
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("bits", [2, 3, 4])
 def test_adds_what_counts_and_wraps_around(engine, bits):
-    clk, use_left, use_right = (Signal(False) for _ in range(3))
+    use_left, use_right = Signal(False), Signal(False)
     left, right, total = (Signed(bits).signal() for _ in range(3))
     numbers, half = range(left.min, left.max), left.max
     cases = list(itertools.product(numbers, (False, True), numbers, (False, True)))
-    found = []
-
-    @block
-    def bench():
-        @instance
-        def stimulus():
-            for case in cases:
-                left.next, use_left.next, right.next, use_right.next = case
-                yield clk.posedge
-                found.append(int(total))
-            found.append(None)
-            yield clk.posedge
-
-        return stimulus
-
-    run(clk, None, [make(engine, add_gated, left, use_left, right, use_right, total), bench()],
-        until=lambda: found and found[-1] is None)  # fmt: skip
     expected = [(a if counts else 0) + (b if also else 0) for a, counts, b, also in cases]
-    assert found[:-1] == [(value + half) % (2 * half) - half for value in expected]
+    found = results(engine, add_gated, [left, use_left, right, use_right], total, cases)
+    assert found == [(value + half) % (2 * half) - half for value in expected]
 
 
 def test_counts_the_changes_since_reset():

@@ -9,6 +9,7 @@ from golden.predictor import predict, predicted_mantissa, shift_base
 from hdl.score_scaler import LOWEST, SCALER_CYCLES, key_scaler
 from tests.cosimulation import ENGINES, make, run
 
+
 def cases(config, count):
     """(dot, exponents, predicted mantissa, shift, visible); in every other case the score is close to its largest."""
     generator = np.random.default_rng(1)
