@@ -118,40 +118,19 @@ proc use_registers_inside {modules block parameters ports} {
     }
 }
 
-# An adder's ports are as wide as these wires of its module, operands signed. Gives the width of the last one.
-proc take_signed {object wires} {
-    regexp {^[^/]+} $object module
-    foreach {port wire} $wires {
-        regexp {wire (?:width (\d+))?} [told dump $module/w:$wire] whole width
-        setparam -set ${port}_WIDTH [expr {$width eq {} ? 1 : $width}] $object
-    }
-    setparam -set A_SIGNED 1 -set B_SIGNED 1 $object
-    return $width
-}
-
-# A carry chain takes the complement of an operand for nothing (BI, and CI for the carry). Yosys doesn't see that where it
-# depends on a signal: the adder of hdl/add_subtract.py is made such a chain here.
-proc subtract_in_the_chain {modules} {
-    foreach object [listed $modules/t:\$alu] {
-        regexp {^([^/]+)/(.*)$} $object whole module cell
-        set bits [take_signed $object {A left B right Y total}]
-        select -module $module
-        add -wire unused_x $bits
-        add -wire unused_co $bits
-        foreach {port signal} {A left B right BI subtract CI subtract Y total X unused_x CO unused_co} {
-            connect -port $cell $port $signal
-        }
-        delete t:\$xor
-        select -clear
-    }
-}
-
-# What else a bit of a chain can do, as it has four inputs: that of `bit`, a look-up table of them (`$__chain`, ecp5_map.v). The
-# modules have one adder each; `inputs` are the names of their wires, and all but the adder goes. Flags count for every bit.
+# A bit of a carry chain has four inputs: what Yosys leaves in front of an adder is part of it here, `bit` being a look-up table of
+# the inputs (`$__chain`, ecp5_map.v). The modules have one adder each; `inputs` are wires of theirs, or constants, signed, so that
+# flags count for every bit. All but the adder goes.
 proc compute_in_the_chain {modules bit carry_in inputs} {
     foreach object [listed $modules/t:\$alu] {
         regexp {^([^/]+)/(.*)$} $object whole module cell
-        take_signed $object [concat $inputs {Y total}]
+        foreach {port wire} [concat $inputs {Y total}] {
+            set width 1
+            if {![string match *'* $wire]} {
+                regexp {wire width (\d+)} [told dump $module/w:$wire] whole width
+            }
+            setparam -set ${port}_WIDTH $width $object
+        }
         setparam -set BIT $bit $object
         chtype -set \$__chain $object
         select -module $module
@@ -163,7 +142,7 @@ proc compute_in_the_chain {modules bit carry_in inputs} {
     }
 }
 if {[string match "synth_ecp5*" $command]} {
-    subtract_in_the_chain sanger_add_subtract*
+    compute_in_the_chain sanger_add_subtract* 16'h96AA subtract {A left B right C subtract D 1'1}  ;# A + (B ^ C)
     compute_in_the_chain sanger_add_chosen* 16'h665A 1'0 {A base B one C other D use_one}  ;# A + (D ? B : C)
     compute_in_the_chain sanger_add_gated* 16'h7888 1'0 {A left B use_left C right D use_right}  ;# (A & B) + (C & D)
     compute_in_the_chain sanger_accumulate* 16'h2DD2 subtract {A so_far B anew C step D subtract}  ;# (A & ~B) + (C ^ D)
