@@ -36,7 +36,9 @@ def choose(items, index, chosen):
 
 
 @block
-def _held_one(clk, low, high, select, held):
+def choose_of_two(clk, low, high, select, held):
+    """A register: ``high`` if ``select``, else ``low``."""
+
     @always(clk.posedge)
     def multiplexer():
         if select:
@@ -54,7 +56,7 @@ def choose_a_cycle_later(clk, items, index, chosen):
     items: unsigned signals (or slices), any number of them.
     """
     held = [Signal(intbv(0)[len(chosen) :]) for _ in items[::2]]
-    parts = [_held_one(clk, *pair, index(0), word) for *pair, word in zip(items[::2], items[1::2], held)]
+    parts = [choose_of_two(clk, *pair, index(0), word) for *pair, word in zip(items[::2], items[1::2], held)]
     if len(items) % 2:
         parts.append(register(clk, items[-1], held[-1]))
     if len(held) == 1:

@@ -19,6 +19,7 @@ import copy
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
 
 from golden.config import OPERAND_BITS, clog2
+from hdl.choose import choose_of_two
 from hdl.delay import register
 from hdl.fifo import pack, unpack, word_width
 from hdl.hierarchy import module
@@ -39,18 +40,6 @@ def key_beats_stream(config):
     )
 
 
-@block
-def choose(clk, turned, byte_here, byte_there, byte):
-    @always(clk.posedge)
-    def chosen():
-        if turned:
-            byte.next = byte_there
-        else:
-            byte.next = byte_here
-
-    return chosen
-
-
 @module
 def rotator(clk, amount, inp, out, direction):
     """Rotates the bytes of a word: byte i of ``inp`` is byte i + direction * amount of ``out``, a cycle later for each
@@ -63,7 +52,7 @@ def rotator(clk, amount, inp, out, direction):
         outputs = [Signal(intbv(0)[OPERAND_BITS:]) for _ in range(width)]
         for i in range(width):
             there = inputs[(i - (direction << stage)) % width]
-            parts.append(choose(clk, source_amount(0), inputs[i], there, outputs[i]))
+            parts.append(choose_of_two(clk, inputs[i], there, source_amount(0), outputs[i]))
         source = out if stage == stages - 1 else Signal(intbv(0)[len(inp) :])
         parts.append(wire(ConcatSignal(*reversed(outputs)), source))
         if stage < stages - 1:

@@ -55,6 +55,9 @@ def port_copy(clk, source, copy, names):
 
 @block
 def cleared_register(clk, reset, source, target):
+    """``target`` is ``source`` of the cycle before, or 0 if there was ``reset``. The clear takes no look-up table, but on ECP5 eight
+    flip-flops have it in common: it is for many bits side by side."""
+
     @always(clk.posedge)
     def step():
         if reset:

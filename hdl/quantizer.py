@@ -3,7 +3,6 @@
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv
 
 from golden.config import OPERAND_BITS, clog2
-from hdl.cleared import either
 from hdl.delay import port_register, register
 from hdl.fifo import fifo
 from hdl.hierarchy import module
@@ -111,9 +110,19 @@ def level_of(clk, enable, negative, magnitude, exponent, level, bits):
 
 @block
 def _either_register(clk, words, target):
-    """All ``words`` ORed, a cycle later."""
-    together = Signal(intbv(0)[len(target) :])
-    return either(words, together), register(clk, together, target)
+    """All ``words`` (a list of signals) ORed, a cycle later."""
+    width = len(target)
+    together = Signal(intbv(0)[width:])
+
+    @always_comb
+    def disjunction():
+        ored_so_far = intbv(0)[width:]  # (no signal of the module around may have this name)
+        ored_so_far[:] = 0
+        for i in range(len(words)):
+            ored_so_far[:] = ored_so_far | words[i]
+        together.next = ored_so_far
+
+    return disjunction, register(clk, together, target)
 
 
 @block

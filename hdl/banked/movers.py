@@ -9,7 +9,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 
 from golden.config import clog2
 from hdl.banked.interfaces import address_bits, entry_bits, word_bits
-from hdl.banked.raw_ring import RingWrite, RowComplete, ring_address_bits
+from hdl.banked.raw_ring import ring_address_bits
 from hdl.choose import choose
 from hdl.delay import register, register_copy
 from hdl.hierarchy import module

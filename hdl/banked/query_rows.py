@@ -4,8 +4,7 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import OPERAND_BITS
 from hdl.banked.interfaces import word_bits
-from hdl.cleared import cleared_unless
-from hdl.delay import register
+from hdl.delay import cleared_register, register
 from hdl.hierarchy import module
 from hdl.memory import TABLE_WORDS, distributed_ram
 from hdl.wires import like, side_by_side, wire
@@ -118,7 +117,7 @@ def query_memory(clk, write, address, clear, word, config):
         memory = query_ram_with_register(
             clk, write.enable, write.address, write.data, address, read_word, depth=1 << len(address)
         )
-        return memory, cleared_unless(clk, clear, read_word, word)
+        return memory, cleared_register(clk, clear, read_word, word)
 
     # A lane's multipliers lie far apart: the parts of its words lie next to theirs.
     late_address = like(address)
@@ -140,7 +139,7 @@ def _query_part(clk, write_enable, write_address, write_data, address, clear, pa
     memory = distributed_ram(
         clk, write_enable, write_address, write_data, late_address, read_part, depth=1 << len(address)
     )
-    return late, memory, cleared_unless(clk, clear, read_part, part)
+    return late, memory, cleared_register(clk, clear, read_part, part)
 
 
 @module

@@ -17,8 +17,7 @@ from hdl.banked.interfaces import (
     word_bits,
 )
 from hdl.banked.timing import PRODUCT_STAGE, SEPARATION_CYCLES, drain_delay, lanes_total_stage
-from hdl.cleared import number_unless
-from hdl.delay import delayed, register, register_copy
+from hdl.delay import cleared_register, delayed, register, register_copy
 from hdl.hierarchy import module
 from hdl.memory import TABLE_WORDS, distributed_ram
 from hdl.stream import Signed
@@ -123,7 +122,7 @@ def _sum_so_far(clk, control, present, written_first, written_word, new, so_far,
     words = word_bits(config)
     depth = SUM_SLOTS << words
     spare = 2 * depth <= TABLE_WORDS
-    stored = Signal(intbv(0)[len(new) :])
+    stored, stored_number = Signal(intbv(0)[len(new) :]), like(so_far)
     flag, always_on = Signal(False), Signal(True)
     read_address, write_address = (Signal(intbv(0)[1 + spare + words :]) for _ in range(2))
 
@@ -134,8 +133,7 @@ def _sum_so_far(clk, control, present, written_first, written_word, new, so_far,
             read_address.next = concat(flag, control.total_first, control.total_word)
             write_address.next = concat(written_first, written_first, written_word)
 
-        stored_number = like(so_far)
-        read = number_of(stored, stored_number), register(clk, stored_number, so_far)
+        read = register(clk, stored_number, so_far)
 
     else:
 
@@ -144,10 +142,10 @@ def _sum_so_far(clk, control, present, written_first, written_word, new, so_far,
             read_address.next = concat(control.total_first, control.total_word)
             write_address.next = concat(written_first, written_word)
 
-        read = number_unless(clk, flag, stored, so_far)
+        read = cleared_register(clk, flag, stored_number, so_far)
 
     return (
-        _flag_of_slot(clk, present, control.total_first_is_next, spare, False, flag), addresses, read,
+        _flag_of_slot(clk, present, control.total_first_is_next, spare, False, flag), addresses, number_of(stored, stored_number), read,
         distributed_ram(clk, always_on, write_address, new, read_address, stored, depth=depth << spare),
     )  # fmt: skip
 
