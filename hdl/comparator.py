@@ -24,7 +24,7 @@ from golden.config import (
     THRESHOLD_FRACTION,
     clog2,
 )
-from hdl.delay import port_register
+from hdl.delay import port_register, register_copy
 from hdl.distances import distances
 from hdl.divider import divider
 from hdl.fifo import fifo
@@ -101,7 +101,7 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
     kept_count: number of bits set, for one cycle a chunk, else 0 (0 ... predict_keys).
 
     One chunk a cycle for queries of 16 chunks and more, at least 15 cycles a query. With predict_keys = 8, a query's
-    first bits are valid 32 cycles after its last chunk was transferred, its result 17 cycles after its last bits.
+    first bits are valid 33 cycles after its last chunk was transferred, its result 17 cycles after its last bits.
     """
     depth = 1 << clog2(config.max_chunks + TURNAROUND)
     word_bits = config.predict_keys * DISTANCE_BITS
@@ -125,7 +125,7 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
     kept = _part(bits, "bits", "last")
 
     # Intake: room for chunks in the delay memory, and for queries in every stream above.
-    taken, taken_last, read, leaves, is_room = [Signal(False) for _ in range(5)]
+    taken, taken_last, read, leaves, is_room, ready_here = [Signal(False) for _ in range(6)]
     free_chunks = Signal(intbv(depth, min=0, max=depth + 1))
     queries = Signal(intbv(0, min=0, max=QUERIES + 1))
 
@@ -133,7 +133,7 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
 
     @always(clk.posedge)
     def transfer():
-        taken.next = chunks.valid and chunks.ready and not reset
+        taken.next = chunks.valid and ready_here and not reset
 
     @always_comb
     def ends_of_queries():
@@ -146,7 +146,6 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
             free_chunks.next = depth
             queries.next = 0
             is_room.next = False
-            chunks.ready.next = False
         else:
             if taken and not read:
                 free_chunks.next = free_chunks - 1
@@ -158,7 +157,9 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
                 queries.next = queries - 1
             # Three less than there is: transfers of this cycle and the two before aren't counted yet.
             is_room.next = free_chunks > 3 and queries < QUERIES - 3
-            chunks.ready.next = is_room  # far from here
+
+    # Where the chunks come from is far from here.
+    readies = register_copy(clk, is_room, chunks.ready), register_copy(clk, is_room, ready_here)
 
     @always(clk.posedge)
     def chunk_numbers():
@@ -272,6 +273,7 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
         transfer,
         ends_of_queries,
         room,
+        readies,
         chunk_numbers,
         query_settings,
         distance_pipeline,

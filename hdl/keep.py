@@ -58,12 +58,15 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
     distances, distances_valid, distances_last: the same chunks for the sum of weights, a dropped key as ``HIDDEN``.
     kept_count: number of keys kept, for one cycle a chunk, else 0.
 
-    Latency: a chunk's ``distances`` come 4 cycles after its query's reach was transferred, the count one cycle and
-    ``kept`` two cycles after them.
+    Latency: a chunk's ``distances`` come 5 cycles after its query's reach was transferred, the count one cycle and
+    ``kept`` two cycles after them. A reach is taken every second cycle at most.
     """
     keys = len(distances)
     chunk = Stream(bits=Bits(keys), last=Flag())
-    comparing = Signal(False)
+    # The next query, so that what comes before needn't know in the same cycle where this one is.
+    next_reach, next_chunks = Signal(intbv(0)[DISTANCE_BITS:]), Signal(intbv(0)[len(reach.chunks) :])
+    is_next, no_next = Signal(False), Signal(True)
+    comparing, begin = Signal(False), Signal(False)
     remaining = Signal(intbv(0)[len(reach.chunks) :])
     # The reach goes along with the chunks: one for the query being read, then one a stage of the memory.
     reach_read, reach_memory, reach_chunk = [Signal(intbv(0)[DISTANCE_BITS:]) for _ in range(3)]
@@ -86,18 +89,34 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
 
     @always_comb
     def take():
-        reach.ready.next = last_read or not comparing
+        reach.ready.next = no_next
+        begin.next = last_read or not comparing
+
+    @always(clk.posedge)
+    def following():
+        if reset:
+            is_next.next = False
+            no_next.next = True
+        elif no_next:
+            is_next.next = reach.valid
+            no_next.next = not reach.valid
+        elif begin:
+            is_next.next = False
+            no_next.next = True
+        if no_next:
+            next_reach.next = reach.reach
+            next_chunks.next = reach.chunks
 
     @always(clk.posedge)
     def query():
         if reset:
             comparing.next = False
-        elif reach.ready:
-            comparing.next = reach.valid
-        if reach.ready:
-            remaining.next = reach.chunks
-            at_last.next = reach.chunks == 0
-            reach_read.next = reach.reach
+        elif begin:
+            comparing.next = is_next
+        if begin:
+            remaining.next = next_chunks
+            at_last.next = next_chunks == 0
+            reach_read.next = next_reach
         elif reading:
             remaining.next = remaining - 1
             at_last.next = remaining == 1
@@ -137,4 +156,4 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
         for key in range(keys)
     ]
     waiting = fifo(clk, reset, chunk, kept, depth=DEPTH)
-    return next_reads, leaving, last_reads, take, query, rooms, stages, comparisons, chunks, counts, waiting
+    return next_reads, leaving, last_reads, take, following, query, rooms, stages, comparisons, chunks, counts, waiting

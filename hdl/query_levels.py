@@ -81,7 +81,7 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
     ring_size = (1 << len(write_address)) // (places * beats)
 
     # Which beat is fetched: `position` in its set of queries, which is also the step that goes to the first class.
-    waiting, complete = marked.like(), marked.like()
+    waiting, in_hand, complete = marked.like(), marked.like(), marked.like()
     marks = fifo(clk, reset, marked, waiting, depth=ring_size)
     fetching, fetch_last, begin = [Signal(False) for _ in range(3)]
     slot = Signal(False)
@@ -99,7 +99,7 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
 
     @always_comb
     def pop():
-        waiting.ready.next = fetch_last
+        waiting.ready.next = begin
 
     @always(clk.posedge)
     def control():
@@ -214,9 +214,12 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
     # The first read comes to a query's memory after the last write to it. Never full: it is two groups at most.
     @always(clk.posedge)
     def last_fetched():
+        if begin:
+            in_hand.count.next = waiting.count
+            in_hand.head_last.next = waiting.head_last
         if fetch_last:
-            complete.count.next = waiting.count
-            complete.head_last.next = waiting.head_last
+            complete.count.next = in_hand.count
+            complete.head_last.next = in_hand.head_last
 
     parts.append(delayed(clk, fetch_last, complete.valid, max(1, steps - 1), reset))
     queue = fifo(clk, reset, complete, groups, depth=2)

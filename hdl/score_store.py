@@ -173,16 +173,18 @@ class ReadPlace:
 
 
 @module
-def two_stages(clk, reset, offered, ready, advance, valid):
-    """Which of the reader's two stages hold a chunk: `advance` if the second one (`valid`) doesn't, or it is taken.
+def two_stages(clk, reset, offered, ready, advance, fetch, valid):
+    """Which of the reader's two stages hold a chunk: `advance` if the second one (`valid`) doesn't, or it is taken; `fetch` if one
+    is `offered` then.
 
-    A module, as there are several of it: the words, the settings and what finds the next ones are far apart.
+    A module, as there are several of it: the memory, the words, the settings and what finds the next ones are far apart.
     """
     fetched = Signal(False)
 
     @always_comb
     def step():
         advance.next = ready or not valid
+        fetch.next = offered and (ready or not valid)
 
     @always(clk.posedge)
     def stages():
@@ -225,7 +227,8 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     last_seen = Signal(intbv(0)[config.key_count_bits + 1 :])  # the query's last visible key
     next_last_seen, first_seen = (Signal(intbv(0)[config.key_count_bits + 1 :]) for _ in range(2))
     advance, offered, last_chunk, last_query, finish = [Signal(False) for _ in range(5)]
-    advance_words, advance_settings, valid_here, valid_there = (Signal(False) for _ in range(4))
+    fetch_next = Signal(False)
+    advance_words, advance_settings = Signal(False), Signal(False)
     first_query, at_last_query = Signal(True), Signal(False)  # which query `place` is at
     at_start, at_last_chunk = Signal(True), Signal(False)  # ... and which chunk (at the group's first one, see `one_chunk`)
     any_complete, group_here = Signal(False), Signal(False)  # a complete group is there; and is in hand
@@ -288,10 +291,6 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
         else:
             progress.free_chunks.next = 0
 
-    @always_comb
-    def take():
-        read.next = advance and offered
-
     groups = any_left(clk, reset, group_complete, finish, any_complete, MOST_GROUPS)
 
     @always(clk.posedge)
@@ -308,7 +307,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
             place.chunk.next = 0
             first_query.next = True
             at_start.next = True
-        elif read:
+        elif fetch_next:
             at_start.next = False
             if last_chunk:
                 place.number.next = place.number + 1
@@ -320,7 +319,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
 
     @always(clk.posedge)
     def chunk_before_last():
-        if read:
+        if fetch_next:
             if not last_chunk:
                 at_last_chunk.next = place.chunk + 1 == (last_seen >> key_shift)
             elif group.causal:
@@ -330,16 +329,20 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
 
     @always(clk.posedge)
     def next_query():
-        if read and last_chunk:
+        if fetch_next and last_chunk:
             if group.causal:
                 next_last_seen.next = last_seen + lane_count
             else:
                 next_last_seen.next = last_seen
 
     stages = [
-        two_stages(clk, reset, offered, chunks.ready, advance, valid_here),
-        two_stages(clk, reset, offered, chunks.ready, advance_words, chunks.valid),
-        two_stages(clk, reset, offered, chunks.ready, advance_settings, valid_there),
+        two_stages(clk, reset, offered, chunks.ready, *out)
+        for out in (
+            (advance, fetch_next, Signal(False)),
+            (Signal(False), read, Signal(False)),
+            (advance_words, Signal(False), chunks.valid),
+            (advance_settings, Signal(False), Signal(False)),
+        )
     ]
 
     @always(clk.posedge)
@@ -379,7 +382,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     ]
     return (
         queue, same, lane_of_group, first_query_of_group, chunks_of_first_query, query, group_in_hand, bounds, end_of_group, report,
-        take, groups, next_place, chunk_before_last, next_query, stages, fetch, mask_of_last, offer, settings,
+        groups, next_place, chunk_before_last, next_query, stages, fetch, mask_of_last, offer, settings,
     )  # fmt: skip
 
 

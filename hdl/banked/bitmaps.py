@@ -16,7 +16,7 @@ from hdl.wires import side_by_side, wire
 
 PENDING = 16  # queries of a softmax lane between their last bits and their result
 ORDERED = 4  # queries between the ring and the dispatcher
-WORD_CYCLES = 3  # from an address at `WordsRead` to its word
+WORD_CYCLES = 4  # from an address at `WordsRead` to its word
 
 
 def place_bits(config: Config) -> int:
@@ -409,7 +409,7 @@ def bitmap_ring(clk, reset, starts, bits, results, heads, compared, words, group
     arrived = [Signal(False) for _ in lanes]
     addresses, datas = [bitmap.address for bitmap in bitmaps], [bitmap.data for bitmap in bitmaps]
     number_of_lanes = config.softmax_lanes
-    lane_late = Signal(intbv(0)[len(words.lane) :])
+    lane_late, lane_word = Signal(intbv(0)[len(words.lane) :]), Signal(intbv(0)[len(words.word) :])
 
     # What a lane waits for is decided far from the comparator.
     bits_here = [stream.like() for stream in bits]
@@ -430,10 +430,13 @@ def bitmap_ring(clk, reset, starts, bits, results, heads, compared, words, group
         for lane in range(number_of_lanes):
             addresses[lane].next = concat(words.group, words.place, words.index)
 
-    lane_in_step = delayed(clk, words.lane, lane_late, WORD_CYCLES - 1)
+    lane_in_step = delayed(clk, words.lane, lane_late, WORD_CYCLES - 2)
 
     @always(clk.posedge)
     def word_of_lane():
-        words.word.next = datas[lane_late]
+        lane_word.next = datas[lane_late]
 
-    return tracker, group_order, slices, stores, head_messages, queries, word_addresses, lane_in_step, word_of_lane
+    word_on_its_way = register(clk, lane_word, words.word)  # to clusters all over the chip
+    return (
+        tracker, group_order, slices, stores, head_messages, queries, word_addresses, lane_in_step, word_of_lane, word_on_its_way,
+    )  # fmt: skip

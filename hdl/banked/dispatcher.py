@@ -502,7 +502,7 @@ def dispatcher(
     """Gives queries to clusters, in turn to those that are free; a query every max(row_beats, words, 4) cycles at most.
 
     A cluster is free if it has a free slot and its buffer of words has room for those of any query. From a query at
-    `compared` to its header: 4 cycles, to its first beat: 8, to its first word: 9.
+    `compared` to its header: 4 cycles, to its first beat: 8, to its first word: 10.
 
     Args:
         query_writes: `QueryRingWrites`, from the loader.

@@ -34,13 +34,14 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
     waits, shifts = Signal(False), Signal(False)  # there is a beat
     can_wait = Signal(True)  # `not waits`: a register for the other side, few loads
     word = Signal(intbv(0)[word_bits(config) :])
-    step, load, complete, was_complete = (Signal(False) for _ in range(4))
+    step, load, reload, complete, was_complete = (Signal(False) for _ in range(5))
 
     @always_comb
     def progress():
         row.ready.next = can_wait
         step.next = shifts and enable
-        load.next = not shifts or (enable and (word & last_part) == last_part)
+        reload.next = not shifts or (word & last_part) == last_part
+        load.next = reload and (enable or not shifts)
         row_done.next = shifts and enable and word == last_word
 
     @always_comb
@@ -55,8 +56,8 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
     def beats():
         if not waits:
             waiting.next = row.data
-        if load or step:
-            if load:
+        if enable or not shifts:
+            if reload:
                 shifting.next = waiting
             else:
                 shifting.next = (shifting >> bits) | ((shifting >> top) << top)

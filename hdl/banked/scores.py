@@ -77,17 +77,18 @@ def maxima(clk, reset, scored, slot, maximum, release, config):
     """Maximum of each query's scores so far, rounded up to an integer.
 
     Args:
-        scored: `ScoreRecord`; two cycles later the maximum includes it.
+        scored: `ScoreRecord`; three cycles later the maximum includes it.
         slot, maximum: signed, log2 units; read in the same cycle.
         release: `Event`: the slot's query is through.
     """
     entries = 1 << slot_bits(config)
     below_one = (1 << SCORE_FRACTION) - 1
 
-    counted = Event(config)
+    counted, compared = Event(config), Event(config)
     started, released, counted_bit = (Signal(intbv(0)[config.slots :]) for _ in range(3))
-    ceiling, stored = Signed(config.maximum_bits).signal(), Signed(config.maximum_bits).signal()
-    greater = Signal(False)
+    ceiling, compared_ceiling, stored = (Signed(config.maximum_bits).signal() for _ in range(3))
+    # A score is compared with the maximum in the memory and with the score before it, which may be about to be written there.
+    above_stored, above_previous, previous_counts, greater = (Signal(False) for _ in range(4))
 
     @always(clk.posedge)
     def ceiling_of_score():
@@ -98,9 +99,23 @@ def maxima(clk, reset, scored, slot, maximum, release, config):
         else:
             counted.active.next = scored.active
 
+    @always(clk.posedge)
+    def comparisons():
+        compared_ceiling.next = ceiling
+        compared.slot.next = counted.slot
+        above_stored.next = ceiling > stored or not started[counted.slot]
+        above_previous.next = ceiling > compared_ceiling
+        previous_counts.next = greater and compared.slot == counted.slot
+        if reset:
+            compared.active.next = False
+        else:
+            compared.active.next = counted.active
+
     @always_comb
-    def comparison():
-        greater.next = counted.active and (ceiling > stored or not started[counted.slot])
+    def decision():
+        greater.next = compared.active and above_stored
+        if previous_counts:
+            greater.next = compared.active and above_previous
 
     released_bit = bit_of(release.active, release.slot, released)
     counted_slot_bit = bit_of(counted.active, counted.slot, counted_bit)
@@ -112,11 +127,11 @@ def maxima(clk, reset, scored, slot, maximum, release, config):
         else:
             started.next = (started & ~released) | counted_bit
 
-    to_compare = distributed_ram(clk, greater, counted.slot, ceiling, counted.slot, stored, depth=entries)
-    to_subtract = distributed_ram(clk, greater, counted.slot, ceiling, slot, maximum, depth=entries)
+    to_compare = distributed_ram(clk, greater, compared.slot, compared_ceiling, counted.slot, stored, depth=entries)
+    to_subtract = distributed_ram(clk, greater, compared.slot, compared_ceiling, slot, maximum, depth=entries)
 
     return (
-        ceiling_of_score, comparison, released_bit, counted_slot_bit, queries_with_scores, to_compare, to_subtract,
+        ceiling_of_score, comparisons, decision, released_bit, counted_slot_bit, queries_with_scores, to_compare, to_subtract,
     )  # fmt: skip
 
 

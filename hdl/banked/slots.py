@@ -9,7 +9,8 @@ from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 
 from golden.config import clog2
 from hdl.add_gated import counter
-from hdl.banked.interfaces import SUM_SLOTS, slot_bits
+from hdl.banked.interfaces import SUM_SLOTS, Event, slot_bits
+from hdl.delay import cleared_register, register
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 from hdl.occupancy import any_left
@@ -80,7 +81,7 @@ def slots(
         packing, packing_set: slot whose words come next, and its key set. packable: its row is loaded.
         packed: its last word is taken.
         counted, finished: keys pushed (`CountEvent`), with the last of a query.
-        scored, taken: `Event`: a score goes to its memory, and two cycles later it is in the maximum; a score was chosen for its
+        scored, taken: `Event`: a score goes to its memory, and three cycles later it is in the maximum; a score was chosen for its
             value in the cycle before.
         usable: bit for each slot: all scores are there, and there are sums for its values.
         key_sets: bit for each slot.
@@ -107,6 +108,7 @@ def slots(
     in_flight = Signal(intbv(0, min=0, max=ring_size + 1))
     # `open_` once more, for what is here: the memories of the headers are far away.
     can_open, open_here = Signal(True), Signal(False)
+    counted_score = Event(config)  # `scored` a cycle later: it comes from far away, and isn't in the maximum sooner
     knowns, dones = [Signal(False) for _ in range(ring_size)], [Signal(False) for _ in range(ring_size)]
     known_bits, done_bits = ConcatSignal(*reversed(knowns)), ConcatSignal(*reversed(dones))
 
@@ -201,14 +203,18 @@ def slots(
     entry_of_slot = distributed_ram(
         clk, open_, opening_entry, queries.entry, draining_entry, drain_entry, depth=2 * entries
     )  # fmt: skip
+    score_registers = [
+        cleared_register(clk, reset, scored.active, counted_score.active),
+        register(clk, scored.slot, counted_score.slot),
+    ]
     counters = [
         _slot_counters(
-            clk, reset, number, counted, finished, scored, taken, release, knowns[number], dones[number],
+            clk, reset, number, counted, finished, counted_score, taken, release, knowns[number], dones[number],
             config.key_count_bits,
         )
         for number in range(ring_size)
     ]  # fmt: skip
     return (
         header, pointers, slot_numbers, changes_of_window, window_of_sums, set_of_slot, flags, waiting,
-        entry_of_slot, counters,
+        entry_of_slot, score_registers, counters,
     )  # fmt: skip

@@ -46,8 +46,8 @@ SEPARATION_CYCLES = 1
 SCORED_CYCLES = 1 + SCALER_CYCLES
 """From a lane's turn in the scan to its score."""
 
-KNOWN_CYCLES = 2
-"""From a query's last score to the cycle in which it is known: counted, known; it is in the maximum then."""
+KNOWN_CYCLES = 3
+"""From a query's last score to the cycle in which it is known: on its way, counted, known; it is in the maximum then."""
 
 HEAD_CYCLES = 2
 """From a lane's turn in the choice to the head of its score memory (block RAM, register)."""
