@@ -51,6 +51,11 @@ def parts_of(word):
     return [word(high, low) for high, low in _part_borders(len(word))]
 
 
+def ready_of_parts(bits):
+    """A signal for each part of a word of so many bits."""
+    return [Signal(False) for _ in _part_borders(bits)]
+
+
 def part_signals(bits):
     """Signals for the parts of a word of so many bits, the lowest first."""
     return [Signal(intbv(0)[high - low:]) for high, low in _part_borders(bits)]
@@ -199,8 +204,11 @@ def fifo(clk, reset, inp, out, depth):
 
 
 @module
-def register_slice(clk, reset, inp, out):
-    """Two registers that cut a stream: all outputs come from registers, one item a cycle, one cycle of latency."""
+def register_slice(clk, reset, inp, out, readies=None):
+    """Two registers that cut a stream: all outputs come from registers, one item a cycle, one cycle of latency.
+
+    readies: the same as ``out.ready``, for each part of the word, if they have logic of their own.
+    """
     inp_word = Signal(intbv(0)[word_width(inp):])
     out_word = Signal(intbv(0)[word_width(inp):])
     out_parts = part_signals(len(out_word))
@@ -223,8 +231,8 @@ def register_slice(clk, reset, inp, out):
             accepting.next = False
 
     words = [
-        part_of_slice(clk, occupied, out.ready, waiting, source, part)
-        for source, part in zip(parts_of(inp_word), out_parts)
+        part_of_slice(clk, occupied, ready, waiting, source, part)
+        for source, part, ready in zip(parts_of(inp_word), out_parts, readies or [out.ready] * len(out_parts), strict=True)
     ]
 
     @always_comb

@@ -79,9 +79,9 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
 
     next_reads = _next_read(comparing, is_room, read), _next_read(comparing, is_room, reading)
 
-    @always_comb
+    @always(clk.posedge)
     def leaving():
-        leaves.next = kept.valid and kept.ready
+        leaves.next = kept.valid and kept.ready and not reset  # the output is far from here
 
     @always_comb
     def last_reads():

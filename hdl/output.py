@@ -3,7 +3,7 @@
 from myhdl import Signal, always, always_comb, intbv, modbv
 
 from hdl.delay import register
-from hdl.fifo import join_parts, part_register, part_signals, parts_of, register_slice
+from hdl.fifo import join_parts, part_register, part_signals, parts_of, ready_of_parts, register_slice, word_width
 from hdl.hierarchy import module
 from hdl.normalizer import TAG_BITS
 
@@ -25,6 +25,30 @@ def part_of_frame(clk, offered, ready, clear, source, part):
 
 
 @module
+def _ways_of_head(there, last, poisoned, ended, opened, open_poisoned, offered, ready, send, discard, goes, step):
+    """What becomes of the head in hand, if one is `there`: `send` its beat, `discard` it, either (`goes`); `step`: the next one comes.
+
+    A module, and all of it from registers: each part of a word has it next to it.
+    """
+    sends, discards = Signal(False), Signal(False)
+
+    @always_comb
+    def ways():
+        sends.next = there and (ready or not offered) and not ended and not poisoned and not (opened and open_poisoned)
+        # The last beat is discarded only when nothing is offered, which keeps ``head_done`` in order.
+        discards.next = there and (ended or (poisoned and not opened)) and not (last and offered)
+
+    @always_comb
+    def outputs():
+        send.next = sends
+        discard.next = discards
+        goes.next = sends or discards
+        step.next = sends or discards or not there
+
+    return ways, outputs
+
+
+@module
 def output(
     clk, reset, rows_out, frame, poison_valid, poison_tag, head_done, head_done_key_set, stall_out, config
 ):  # fmt: skip
@@ -38,7 +62,8 @@ def output(
     Beats go from rows_out to the frame in three cycles, one a cycle.
     """
     coming, head = rows_out.like(), rows_out.like()
-    slicing = register_slice(clk, reset, rows_out, coming)
+    step_of_parts = ready_of_parts(word_width(rows_out))
+    slicing = register_slice(clk, reset, rows_out, coming, step_of_parts)
 
     # Where poison comes from may be far away.
     poison_here, tag_here = Signal(False), Signal(intbv(0)[TAG_BITS:])
@@ -56,12 +81,12 @@ def output(
     next_poisoned, tag_poisoned = Signal(False), Signal(False)
     room, open_poisoned, step = [Signal(False) for _ in range(3)]
     send, end_early, discard = [Signal(False) for _ in range(3)]
+    goes_of_parts = ready_of_parts(config.stream_bits)
 
     @always_comb
     def conditions():
         room.next = not offered or frame.tready
         open_poisoned.next = opened and tag_poisoned
-        step.next = not head.valid or head.ready
 
     @always_comb
     def take():
@@ -91,14 +116,10 @@ def output(
 
     @always_comb
     def choice():
-        send.next = head.valid and room and not ended and not next_poisoned and not open_poisoned
         end_early.next = room and open_poisoned and not ended
-        # The last beat is discarded only when nothing is offered, which keeps ``head_done`` in order.
-        discard.next = head.valid and (ended or (next_poisoned and not opened)) and not (head.head_last and offered)
 
     @always_comb
     def handshake():
-        head.ready.next = send or discard
         frame.tvalid.next = offered
         stall_out.next = offered and not frame.tready
         # 0 << tag would be unknown in Verilog while the tag is
@@ -146,15 +167,28 @@ def output(
         else:
             head_done_key_set.next = last_key_set
 
+    ways = [
+        _ways_of_head(
+            head.valid, head.head_last, next_poisoned, ended, opened, tag_poisoned, offered, frame.tready, *out,
+        )
+        for out in [
+            (send, discard, head.ready, step),
+            *((Signal(False), Signal(False), Signal(False), step_of_part) for step_of_part in step_of_parts),
+            *((Signal(False), Signal(False), goes_of_part, Signal(False)) for goes_of_part in goes_of_parts),
+        ]
+    ]  # fmt: skip
+
     # The wide words under few conditions: what is there without a flag is nobody's.
     words = [
         [
-            part_register(clk, head.valid, head.ready, coming_part, head_part),
+            part_register(clk, head.valid, goes_of_part, coming_part, head_part),
             part_of_frame(clk, offered, frame.tready, open_poisoned, head_part, frame_part),
         ]
-        for coming_part, head_part, frame_part in zip(parts_of(coming.data), head_parts, frame_parts)
+        for coming_part, head_part, frame_part, goes_of_part in zip(
+            parts_of(coming.data), head_parts, frame_parts, goes_of_parts, strict=True
+        )
     ]  # fmt: skip
     return (
-        slicing, poison_registers, conditions, take, head_in_hand, poison, choice, handshake, state, beat, words,
+        slicing, ways, poison_registers, conditions, take, head_in_hand, poison, choice, handshake, state, beat, words,
         join_parts(frame_parts, frame.tdata),
     )  # fmt: skip

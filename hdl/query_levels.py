@@ -69,7 +69,7 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
     free. ``groups``: groups that can be read; a group can when it is in ``groups``, until ``read.group_done``.
     ``operands``: of ``read``, four cycles later.
 
-    A group takes queries * row_beats + 1 cycles (the queries rounded up to a multiple of the steps of a beat), so it
+    A group takes queries * row_beats + 3 cycles (the queries rounded up to a multiple of the steps of a beat), so it
     is about as fast as the stream that brings it.
     """
     steps, beats, queries = beat_steps(config), config.row_beats, config.predict_queries
@@ -83,7 +83,7 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
     # Which beat is fetched: `position` in its set of queries, which is also the step that goes to the first class.
     waiting, in_hand, complete = marked.like(), marked.like(), marked.like()
     marks = fifo(clk, reset, marked, waiting, depth=ring_size)
-    fetching, fetch_last, begin = [Signal(False) for _ in range(3)]
+    fetching, fetch_last, begin, any_in_hand = [Signal(False) for _ in range(4)]
     slot = Signal(False)
     free_slots = Signal(intbv(2, min=0, max=3))
     group = Signal(intbv(0)[clog2(ring_size) :])
@@ -95,11 +95,11 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
     @always_comb
     def ends():
         fetch_last.next = fetching and position == steps - 1 and beat == beats - 1 and set_number == sets - 1
-        begin.next = waiting.valid and free_slots != 0 and not fetching
+        begin.next = any_in_hand and free_slots != 0 and not fetching and not fetched
 
     @always_comb
     def pop():
-        waiting.ready.next = begin
+        waiting.ready.next = not any_in_hand
 
     @always(clk.posedge)
     def control():
@@ -121,6 +121,19 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
                 free_slots.next = free_slots - 1
             elif read.group_done and not begin:
                 free_slots.next = free_slots + 1
+
+    # The oldest group is in hand until it is fetched.
+    @always(clk.posedge)
+    def hand():
+        if reset:
+            any_in_hand.next = False
+        elif not any_in_hand:
+            any_in_hand.next = waiting.valid
+        elif fetched:
+            any_in_hand.next = False
+        if not any_in_hand:
+            in_hand.count.next = waiting.count
+            in_hand.head_last.next = waiting.head_last
 
     @always(clk.posedge)
     def place():
@@ -214,16 +227,13 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
     # The first read comes to a query's memory after the last write to it. Never full: it is two groups at most.
     @always(clk.posedge)
     def last_fetched():
-        if begin:
-            in_hand.count.next = waiting.count
-            in_hand.head_last.next = waiting.head_last
-        if fetch_last:
+        if fetched:
             complete.count.next = in_hand.count
             complete.head_last.next = in_hand.head_last
 
-    parts.append(delayed(clk, fetch_last, complete.valid, max(1, steps - 1), reset))
+    parts.append(delayed(clk, fetch_last, complete.valid, max(2, steps - 1), reset))
     queue = fifo(clk, reset, complete, groups, depth=2)
     return (
-        marks, ends, pop, control, place, address, ring, skew, first_class, parts, read_place, memories,
+        marks, ends, pop, control, hand, place, address, ring, skew, first_class, parts, read_place, memories,
         last_fetched, queue,
     )  # fmt: skip

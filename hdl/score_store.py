@@ -228,7 +228,7 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     next_last_seen, first_seen = (Signal(intbv(0)[config.key_count_bits + 1 :]) for _ in range(2))
     advance, offered, last_chunk, last_query, finish = [Signal(False) for _ in range(5)]
     fetch_next = Signal(False)
-    advance_words, advance_settings = Signal(False), Signal(False)
+    advance_words, advance_fields, advance_settings = (Signal(False) for _ in range(3))
     first_query, at_last_query = Signal(True), Signal(False)  # which query `place` is at
     at_start, at_last_chunk = Signal(True), Signal(False)  # ... and which chunk (at the group's first one, see `one_chunk`)
     any_complete, group_here = Signal(False), Signal(False)  # a complete group is there; and is in hand
@@ -339,21 +339,22 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
         two_stages(clk, reset, offered, chunks.ready, *out)
         for out in (
             (advance, fetch_next, Signal(False)),
-            (Signal(False), read, Signal(False)),
-            (advance_words, Signal(False), chunks.valid),
+            (advance_words, read, Signal(False)),
+            (advance_fields, Signal(False), chunks.valid),
             (advance_settings, Signal(False), Signal(False)),
         )
     ]
 
     @always(clk.posedge)
     def fetch():
-        if advance_words:
+        if advance_fields:
             fetched.last.next = last_chunk
             fetched.query.next = group.query + index
             fetched.visible.next = last_seen[visible_bits:] + 1
             fetched.group_last.next = index + 1 == group.count
             fetched.head_last.next = group.head_last and index + 1 == group.count
             last_key.next = last_seen % key_count
+        if advance_words:
             if place.chunk == 0:
                 fetched.maximum.next = maximum
 
@@ -365,6 +366,8 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
     def offer():
         if advance_words:
             chunks.scores.next = word
+            chunks.maximum.next = fetched.maximum
+        if advance_fields:
             if fetched.last:
                 chunks.visible_mask.next = last_mask
             else:
@@ -374,7 +377,6 @@ def chunk_reader(clk, reset, begun, group_complete, place, read, word, maximum, 
             chunks.visible.next = fetched.visible
             chunks.group_last.next = fetched.group_last
             chunks.head_last.next = fetched.head_last
-            chunks.maximum.next = fetched.maximum
 
     settings = [
         _settings_register(clk, advance_settings, group, fetched),

@@ -6,7 +6,7 @@ from golden.config import clog2
 from hdl.banked.bitmaps import WORD_CYCLES
 from hdl.banked.interfaces import address_bits, words_stream
 from hdl.banked.query_ring import group_bits, index_bits
-from hdl.delay import delayed, register
+from hdl.delay import cleared_register, delayed, port_register, register
 from hdl.fifo import fifo, pack, unpack, word_width
 from hdl.hierarchy import module
 from hdl.memory import ram
@@ -502,7 +502,7 @@ def dispatcher(
     """Gives queries to clusters, in turn to those that are free; a query every max(row_beats, words, 4) cycles at most.
 
     A cluster is free if it has a free slot and its buffer of words has room for those of any query. From a query at
-    `compared` to its header: 4 cycles, to its first beat: 8, to its first word: 10.
+    `compared` to its header: 5 cycles, to its first beat: 8, to its first word: 10.
 
     Args:
         query_writes: `QueryRingWrites`, from the loader.
@@ -520,7 +520,8 @@ def dispatcher(
     chosen, entry_free, row_room, row_busy, row_ends, words_busy, words_end = (Signal(False) for _ in range(7))
     group_ends, group_leaves = Signal(False), Signal(False)
     words_taken, header_to = (Signal(intbv(0)[clusters:]) for _ in range(2))
-    header = queries[0].like()
+    header_here, header = queries[0].like(), queries[0].like()
+    header_valids = Signal(intbv(0)[clusters:])
     valids, readies = [stream.valid for stream in queries], [stream.ready for stream in queries]
 
     following = next_query(clk, reset, heads, compared, dispatch.active, head, query)
@@ -558,10 +559,10 @@ def dispatcher(
         if __debug__:
             for c in range(clusters):
                 assert readies[c] or not valids[c], "a header to a cluster without a free slot"
-        header.entry.next = entry
-        header.key_set.next = head.key_set
-        header.mantissa.next = head.mantissa
-        header.shift.next = head.shift
+        header_here.entry.next = entry
+        header_here.key_set.next = head.key_set
+        header_here.mantissa.next = head.mantissa
+        header_here.shift.next = head.shift
         header_to.next = 0
         if dispatch.active and not reset:
             header_to.next = 1 << dispatch.cluster
@@ -569,9 +570,11 @@ def dispatcher(
     @always_comb
     def to_clusters():
         for c in range(clusters):
-            valids[c].next = header_to[c]
+            valids[c].next = header_valids[c]
 
+    # The clusters are all over the chip.
+    on_the_way = port_register(clk, header_here, header, header.fields), cleared_register(clk, reset, header_to, header_valids)
     fields = [wire(getattr(header, name), getattr(stream, name)) for stream in queries for name in header.fields]
     return (
-        following, choice, entries, entry_memory, row_way, word_way, go, send, group_of_query, headers, to_clusters, fields
+        following, choice, entries, entry_memory, row_way, word_way, go, send, group_of_query, headers, to_clusters, on_the_way, fields
     )  # fmt: skip
