@@ -115,9 +115,10 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
 
 @module
 def event_counts(clk, status, s_axis, round_tick, activity, kept_counts, head_done, stall_out, events, config):
-    """What the counters count, one cycle later."""
+    """What the counters count, one cycle later; the output, which is far away, two."""
     lane_slots = config.rows * config.lanes
     lanes = config.softmax_lanes
+    stalled = Signal(False)
 
     @always(clk.posedge)
     def ticks():
@@ -126,7 +127,8 @@ def event_counts(clk, status, s_axis, round_tick, activity, kept_counts, head_do
         events.slots.next = lane_slots if round_tick else 0
         events.heads.next = head_done
         events.stall_in.next = s_axis.tvalid and not s_axis.tready
-        events.stall_out.next = stall_out
+        stalled.next = stall_out
+        events.stall_out.next = stalled
 
     @always(clk.posedge)
     def kept():

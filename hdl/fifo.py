@@ -1,9 +1,10 @@
-"""Buffers for streams: ``fifo`` and ``register_slice``.
+"""Buffers for streams: ``fifo``, ``register_slice`` and ``half_slice``.
 
-Both are generic over the fields of the stream and cut every combinational path between their two sides.
+All are generic over the fields of the stream and cut every combinational path between their two sides.
 """
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 
+from hdl.delay import held
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 from hdl.wires import like, number_of, side_by_side, wire
@@ -243,3 +244,32 @@ def register_slice(clk, reset, inp, out, readies=None):
     return (
         wire(pack(inp), inp_word), control, words, join_parts(out_parts, out_word), handshake, unpack(out_word, out),
     )  # fmt: skip
+
+
+@block
+def half_slice(clk, reset, inp, out):
+    """One register that cuts a stream: all outputs come from registers, an item every second cycle, one cycle of latency.
+
+    ``out`` may have some of the fields of ``inp`` only.
+    """
+    occupied, free = Signal(False), Signal(True)  # the same, for either side
+
+    @always(clk.posedge)
+    def control():
+        if reset:
+            occupied.next = False
+            free.next = True
+        elif free:
+            occupied.next = inp.valid
+            free.next = not inp.valid
+        elif out.ready:
+            occupied.next = False
+            free.next = True
+
+    @always_comb
+    def handshake():
+        inp.ready.next = free
+        out.valid.next = occupied
+
+    fields = [held(clk, free, getattr(inp, name), getattr(out, name)) for name in out.fields]
+    return control, handshake, fields

@@ -3,7 +3,7 @@
 from myhdl import ConcatSignal, Signal, always, always_comb, block, intbv, modbv
 
 from golden.config import DISTANCE_BITS
-from hdl.fifo import fifo
+from hdl.fifo import fifo, half_slice
 from hdl.hierarchy import module
 from hdl.occupancy import room_left
 from hdl.stream import Bits, Flag, Stream
@@ -63,9 +63,8 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
     """
     keys = len(distances)
     chunk = Stream(bits=Bits(keys), last=Flag())
-    # The next query, so that what comes before needn't know in the same cycle where this one is.
-    next_reach, next_chunks = Signal(intbv(0)[DISTANCE_BITS:]), Signal(intbv(0)[len(reach.chunks) :])
-    is_next, no_next = Signal(False), Signal(True)
+    # The next query: what comes before needn't know in the same cycle where this one is.
+    coming = Stream(reach=Bits(DISTANCE_BITS), chunks=Bits(len(reach.chunks)))
     comparing, begin = Signal(False), Signal(False)
     remaining = Signal(intbv(0)[len(reach.chunks) :])
     # The reach goes along with the chunks: one for the query being read, then one a stage of the memory.
@@ -89,34 +88,19 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
 
     @always_comb
     def take():
-        reach.ready.next = no_next
         begin.next = last_read or not comparing
-
-    @always(clk.posedge)
-    def following():
-        if reset:
-            is_next.next = False
-            no_next.next = True
-        elif no_next:
-            is_next.next = reach.valid
-            no_next.next = not reach.valid
-        elif begin:
-            is_next.next = False
-            no_next.next = True
-        if no_next:
-            next_reach.next = reach.reach
-            next_chunks.next = reach.chunks
+        coming.ready.next = last_read or not comparing
 
     @always(clk.posedge)
     def query():
         if reset:
             comparing.next = False
         elif begin:
-            comparing.next = is_next
+            comparing.next = coming.valid
         if begin:
-            remaining.next = next_chunks
-            at_last.next = next_chunks == 0
-            reach_read.next = next_reach
+            remaining.next = coming.chunks
+            at_last.next = coming.chunks == 0
+            reach_read.next = coming.reach
         elif reading:
             remaining.next = remaining - 1
             at_last.next = remaining == 1
@@ -156,4 +140,4 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
         for key in range(keys)
     ]
     waiting = fifo(clk, reset, chunk, kept, depth=DEPTH)
-    return next_reads, leaving, last_reads, take, following, query, rooms, stages, comparisons, chunks, counts, waiting
+    return next_reads, leaving, last_reads, take, half_slice(clk, reset, reach, coming), query, rooms, stages, comparisons, chunks, counts, waiting

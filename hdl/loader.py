@@ -38,7 +38,7 @@ def loader(
     ``value_sums``: read port, one cycle. ``queries_done``: the oldest block (banked: group) of queries isn't needed any
     more; ``head_done`` (with the head's ``head_done_key_set``): one cycle each. ``poison_valid`` (one cycle, with
     ``poison_tag``) comes before the marker that closes its head. ``status``: ``error_valid`` (one cycle, with ``error_code``), ``keys_valid``, ``busy``.
-    The first beat of K is taken two cycles after its descriptor, and comes out at ``rows`` two cycles later.
+    The first beat of K is taken two cycles after its descriptor, and comes out at ``rows`` three cycles later.
     """
     banked = config.array == "banked"
     moves = Moves(config)
@@ -49,10 +49,11 @@ def loader(
 
     # What goes, through registers: the control decides by the frame alone, the sinks behind it wait for one another.
     coming = moves_stream(moves, config)
-    moved = coming.like()
+    way, moved = coming.like(), coming.like()
     names = [name for name in coming.fields if name not in ("data", "predict_dims")]
     places = [wire(getattr(moves, name), getattr(coming, name)) for name in names]
-    move_register = register_slice(clk, reset, coming, moved)
+    # Two, as the sinks are far from the frame.
+    move_registers = register_slice(clk, reset, coming, way), register_slice(clk, reset, way, moved)
 
     @always_comb
     def beat():
@@ -118,7 +119,8 @@ def loader(
     @always_comb
     def keys_underway():
         moves.keys_busy.next = (
-            arranging or arrived or beats_there.valid or (moved.valid and (moved.key or moved.value))
+            arranging or arrived or beats_there.valid
+            or (way.valid and (way.key or way.value)) or (moved.valid and (moved.key or moved.value))
         )
 
     # Queries to the query memories.
@@ -165,6 +167,6 @@ def loader(
             moved.ready.next = queries_written and moving_rows.ready
 
     return (
-        control, places, move_register, beat, go_together, row_beats, row_register, array_beats, way_there, arrangement, arrivals,
+        control, places, move_registers, beat, go_together, row_beats, row_register, array_beats, way_there, arrangement, arrivals,
         keys_underway, word_beats, writer, value_beats, summands, sums, readiness,
     )  # fmt: skip

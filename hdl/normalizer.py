@@ -11,7 +11,7 @@ from golden.normalizer import ALIGNED
 from hdl.align import ALIGN_CYCLES, align, align_bounded, align_up
 from hdl.delay import cleared_register, delayed, held
 from hdl.factors import factors_stream
-from hdl.fifo import fifo
+from hdl.fifo import fifo, half_slice
 from hdl.hierarchy import module
 from hdl.occupancy import any_left, room_left
 from hdl.stream import Bits, Flag, Signed, Stream
@@ -290,7 +290,7 @@ def normalizer(
     align_numerator = align_bounded if config.array == "banked" else align
     pieces = []
 
-    next_work = work.like()
+    waiting_work, next_work = work.like(), work.like()
     query_factors = factors_stream(config)
     step = VisibleStep(config)
     query = QueryStep()
@@ -300,7 +300,8 @@ def normalizer(
     visible_sums = Signal(intbv(0)[lanes * config.value_sum_bits :])
 
     pieces += [
-        fifo(clk, reset, work, next_work, depth=depth),
+        fifo(clk, reset, work, waiting_work, depth=depth),
+        half_slice(clk, reset, waiting_work, next_work),
         fifo(clk, reset, found, query_factors, depth=depth),
         step_control(
             clk, reset, next_work, factors_found, filled, beat_sent, step, query, numerators, released,

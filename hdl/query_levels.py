@@ -13,8 +13,8 @@ from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 
 from golden.config import clog2
 from hdl.choose import choose_a_cycle_later
-from hdl.delay import delayed, register_copy
-from hdl.fifo import fifo
+from hdl.delay import cleared_register, delayed, port_register, register_copy
+from hdl.fifo import fifo, half_slice
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram, ram
 from hdl.wires import like
@@ -81,9 +81,13 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
     ring_size = (1 << len(write_address)) // (places * beats)
 
     # Which beat is fetched: `position` in its set of queries, which is also the step that goes to the first class.
-    waiting, in_hand, complete = marked.like(), marked.like(), marked.like()
-    marks = fifo(clk, reset, marked, waiting, depth=ring_size)
-    fetching, fetch_last, begin, any_in_hand = [Signal(False) for _ in range(4)]
+    late_mark, waiting, in_hand, complete = (marked.like() for _ in range(4))
+    mark_on_its_way = [
+        cleared_register(clk, reset, marked.valid, late_mark.valid),
+        port_register(clk, marked, late_mark, marked.fields),
+    ]
+    marks = fifo(clk, reset, late_mark, waiting, depth=ring_size), half_slice(clk, reset, waiting, in_hand)
+    fetching, fetch_last, begin = [Signal(False) for _ in range(3)]
     slot = Signal(False)
     free_slots = Signal(intbv(2, min=0, max=3))
     group = Signal(intbv(0)[clog2(ring_size) :])
@@ -95,11 +99,11 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
     @always_comb
     def ends():
         fetch_last.next = fetching and position == steps - 1 and beat == beats - 1 and set_number == sets - 1
-        begin.next = any_in_hand and free_slots != 0 and not fetching and not fetched
+        begin.next = in_hand.valid and free_slots != 0 and not fetching and not fetched
 
     @always_comb
     def pop():
-        waiting.ready.next = not any_in_hand
+        in_hand.ready.next = fetched
 
     @always(clk.posedge)
     def control():
@@ -121,19 +125,6 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
                 free_slots.next = free_slots - 1
             elif read.group_done and not begin:
                 free_slots.next = free_slots + 1
-
-    # The oldest group is in hand until it is fetched.
-    @always(clk.posedge)
-    def hand():
-        if reset:
-            any_in_hand.next = False
-        elif not any_in_hand:
-            any_in_hand.next = waiting.valid
-        elif fetched:
-            any_in_hand.next = False
-        if not any_in_hand:
-            in_hand.count.next = waiting.count
-            in_hand.head_last.next = waiting.head_last
 
     @always(clk.posedge)
     def place():
@@ -234,6 +225,6 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
     parts.append(delayed(clk, fetch_last, complete.valid, max(2, steps - 1), reset))
     queue = fifo(clk, reset, complete, groups, depth=2)
     return (
-        marks, ends, pop, control, hand, place, address, ring, skew, first_class, parts, read_place, memories,
+        mark_on_its_way, marks, ends, pop, control, place, address, ring, skew, first_class, parts, read_place, memories,
         last_fetched, queue,
     )  # fmt: skip

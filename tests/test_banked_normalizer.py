@@ -1,6 +1,7 @@
 """Rows of O are those of the golden normalizer, in order, whichever cluster finishes which query when."""
 
 import random
+from collections import deque
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from myhdl import Signal, block, instance
 from golden.config import CONFIGS
 from hdl.banked.interfaces import sums_stream
 from hdl.banked.normalizer import banked_normalizer
-from hdl.banked.records import RecordsRead
+from hdl.banked.records import RECORD_CYCLES, RecordsRead
 from hdl.normalizer import output_rows_stream
 from hdl.visible_sum import ValueSumsRead, ValueWrites
 from tests.cosimulation import ENGINES, RESET_CYCLES, collect, make, run
@@ -100,9 +101,11 @@ def array(clk, heads, config, sums, records, entry_freed, loaded, seed, stall, h
 
     @instance
     def read_records():
+        asked = deque([0] * (RECORD_CYCLES - 1))
         while True:
             yield clk.posedge
-            for name, value in record_memory.get(int(records.entry), noise_record()).items():
+            asked.append(int(records.entry))
+            for name, value in record_memory.get(asked.popleft(), noise_record()).items():
                 getattr(records, name).next = value
 
     clusters = [

@@ -12,7 +12,7 @@ from hdl.banked.bitmaps import WORD_CYCLES, WordsRead, compared_stream, heads_st
 from hdl.banked.dispatcher import dispatcher
 from hdl.banked.interfaces import queries_stream, row_stream, words_stream
 from hdl.banked.query_ring import QueryRingWrites, index_bits
-from hdl.banked.records import RecordsRead
+from hdl.banked.records import RECORD_CYCLES, RecordsRead
 from tests.cosimulation import ENGINES, RESET_CYCLES, _noise, collect, drive, make, run
 from tests.test_banked_bitmaps import bitmap_words
 from tests.test_bitmaps import heads_of_all_kinds, random_head
@@ -218,8 +218,8 @@ class Bench:
                 if self.finished[cluster] <= seen[cluster] or self.random.random() < self.free_stall:
                     continue
                 records.entry.next = header["entry"]
-                yield self.clk.posedge
-                yield self.clk.posedge
+                for _ in range(RECORD_CYCLES):
+                    yield self.clk.posedge
                 yield self.clk.negedge
                 head, n = self.queries[self.freed]
                 expected = dict(

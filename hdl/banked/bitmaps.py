@@ -7,7 +7,7 @@ from hdl.banked.interfaces import address_bits
 from hdl.banked.query_ring import group_bits, index_bits
 from hdl.banked.records import TAG_BITS
 from hdl.delay import delayed, register
-from hdl.fifo import fifo, register_slice
+from hdl.fifo import fifo, half_slice, register_slice
 from hdl.hierarchy import module
 from hdl.memory import ram_with_register
 from hdl.occupancy import any_left, room_left
@@ -414,11 +414,13 @@ def bitmap_ring(clk, reset, starts, bits, results, heads, compared, words, group
     # What a lane waits for is decided far from the comparator.
     bits_here = [stream.like() for stream in bits]
     slices = [register_slice(clk, reset, stream, here) for stream, here in zip(bits, bits_here)]
+    results_here = [stream.like() for stream in results]
+    slices += [half_slice(clk, reset, stream, here) for stream, here in zip(results, results_here)]
     tracker = group_tracker(clk, reset, starts, group_done, lane_groups, order_in, config)
     group_order = fifo(clk, reset, order_in, order, depth=max(2, config.ring_groups))
     stores = [
         bitmap_lane(
-            clk, reset, lane_groups[lane], bits_here[lane], results[lane], bitmaps[lane], records[lane], arrived[lane], config
+            clk, reset, lane_groups[lane], bits_here[lane], results_here[lane], bitmaps[lane], records[lane], arrived[lane], config
         )
         for lane in lanes
     ]

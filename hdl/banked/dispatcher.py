@@ -228,7 +228,7 @@ def entry_records(clk, reset, start, entry, compared, heads, records, config):
     for target in targets:
         width = len(target) if target._type is not bool else 1
         part = read(top - 1) if width == 1 else read(top, top - width)
-        copies.append(wire(part, target))
+        copies.append(register(clk, part, target))  # ... and so is the answer
         top -= width
     asked = register(clk, records.entry, read_entry)
     return asked, memory, copies, _visible_keys(clk, reset, start, compared, heads, head_first, visible, next_visible, key_mask)

@@ -30,7 +30,7 @@ class Moved:
 
 @module
 def mover(clk, reset, turn, sums, moved, config):
-    """Rows of some clusters, one after the other, a word a cycle; a row costs its words, if others wait, and two cycles, if not.
+    """Rows of some clusters, one after the other, a word a cycle; a row costs its words, if others wait, and three cycles, if not.
 
     turn: bank that words may go to in this cycle. sums: list of ``sums_stream``; a power of two of them, served round robin.
     moved: ``Moved``, one cycle after the word was taken.
@@ -41,14 +41,14 @@ def mover(clk, reset, turn, sums, moved, config):
     bank_bits = clog2(banks)
 
     valids, readies = [stream.valid for stream in sums], [stream.ready for stream in sums]
-    valid_bits, waiting = Signal(intbv(0)[clusters:]), Signal(intbv(0)[clusters:])
+    valid_bits, late_valid_bits, waiting = (Signal(intbv(0)[clusters:]) for _ in range(3))
     served = Signal(intbv(0)[address_bits(clusters) :])
     served_bit, next_served_bit = (Signal(intbv(1)[clusters:]) for _ in range(2))  # the same
     in_turn = Signal(intbv(0)[clusters:])  # ... if its word may go now: a register for the other side
     next_served = Signal(intbv(0)[address_bits(clusters) :])
     moving, next_moving = Signal(False), Signal(False)
     word, next_word = (Signal(modbv(0)[word_bits(config) :]) for _ in range(2))
-    any_waits, transfer, row_ends = [Signal(False) for _ in range(3)]
+    any_waits, transfer, row_ends, row_ended = [Signal(False) for _ in range(4)]
 
     # Numerators lie far apart: the cluster's number is in a register for each of them.
     served_now = like(served)  # from the next cycle on
@@ -74,11 +74,11 @@ def mover(clk, reset, turn, sums, moved, config):
 
     @always_comb
     def candidates():
-        # The cluster in hand shows its row's last word, and nothing of the next one.
-        if moving:
-            waiting.next = valid_bits & ~served_bit
+        # The cluster in hand shows its row's last word, and nothing of the next one; clusters are far away, and seen a cycle late.
+        if moving or row_ended:
+            waiting.next = late_valid_bits & ~served_bit
         else:
-            waiting.next = valid_bits
+            waiting.next = late_valid_bits
 
     @always_comb
     def round_robin():
@@ -132,6 +132,8 @@ def mover(clk, reset, turn, sums, moved, config):
 
     @always(clk.posedge)
     def control_of_moved():
+        late_valid_bits.next = valid_bits
+        row_ended.next = row_ends
         moved.active.next = transfer and not reset
         moved.last.next = row_ends and not reset
 

@@ -6,7 +6,7 @@ from golden.config import LENGTH_BITS
 from hdl.banked.interfaces import entry_bits
 from hdl.banked.movers import movers
 from hdl.banked.raw_ring import STATUS_CYCLES, RingWrite, RowComplete, RowStatus, raw_ring
-from hdl.banked.records import TAG_BITS
+from hdl.banked.records import RECORD_CYCLES, TAG_BITS
 from hdl.choose import choose
 from hdl.delay import delayed
 from hdl.factors import factors, factors_stream, group_stream
@@ -36,9 +36,10 @@ def rows_in_order(clk, reset, status, records, work, group, config):
     status: ``RowStatus``. records: ``RecordsRead``. work: ``work_stream``. group: ``group_stream`` of one query; work and group are
     transferred in the same cycle.
     """
+    assert RECORD_CYCLES <= STATUS_CYCLES + 1, "a query's record isn't there when its row is"
     entry = Signal(modbv(0)[entry_bits(config) :])
     occupied = Signal(False)  # a query waits to be sent; the memories follow the entry meanwhile
-    load, sent, complete = Signal(False), Signal(False), Signal(False)
+    load, send, complete = Signal(False), Signal(False), Signal(False)
     asking = Signal(intbv(0)[STATUS_CYCLES + 1 :])  # a bit for each cycle until the status is that of a new entry
 
     @always_comb
@@ -60,11 +61,15 @@ def rows_in_order(clk, reset, status, records, work, group, config):
     def taken():
         status.take.next = load
 
+    # Both are far away, and stay ready until they are sent something.
+    @always(clk.posedge)
+    def departure():
+        send.next = occupied and group.ready and work.ready and not send and not reset
+
     @always_comb
     def handshake():
-        work.valid.next = occupied and group.ready
-        group.valid.next = occupied and work.ready
-        sent.next = occupied and group.ready and work.ready
+        work.valid.next = send
+        group.valid.next = send
         work.count.next = 1
         group.queries.next = 1
 
@@ -77,7 +82,7 @@ def rows_in_order(clk, reset, status, records, work, group, config):
             if load:
                 entry.next = entry + 1
                 occupied.next = True
-            elif sent:
+            elif send:
                 occupied.next = False
 
     @always(clk.posedge)
@@ -94,7 +99,7 @@ def rows_in_order(clk, reset, status, records, work, group, config):
             work.n_k.next = records.n_k
             work.n_q.next = records.n_q
 
-    return addresses, answer, taken, handshake, control, query
+    return addresses, answer, taken, departure, handshake, control, query
 
 
 @module

@@ -6,10 +6,11 @@ from golden.config import KEPT_FRACTION, LENGTH_BITS
 from hdl.banked.interfaces import entry_bits
 
 TAG_BITS = 4
+RECORD_CYCLES = 3  # from an address at `RecordsRead` to the record
 
 
 class RecordsRead:
-    """The record of the query in ring entry ``entry``, two cycles after the address (docs/banked.md, "records")."""
+    """The record of the query in ring entry ``entry``, RECORD_CYCLES after the address (docs/banked.md, "records")."""
 
     def __init__(self, config):
         self.entry = Signal(intbv(0)[entry_bits(config) :])
