@@ -138,7 +138,10 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
     @always_comb
     def ends_of_queries():
         taken_last.next = taken and chunk.last
-        leaves.next = results.valid and results.ready
+
+    @always(clk.posedge)
+    def leaving():
+        leaves.next = results.valid and results.ready and not reset  # to somewhere far away
 
     @always(clk.posedge)
     def room():
@@ -272,6 +275,7 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
         intake,
         transfer,
         ends_of_queries,
+        leaving,
         room,
         readies,
         chunk_numbers,

@@ -5,14 +5,19 @@ from myhdl import Signal, always, always_comb
 from hdl.banked.gather import gather
 from hdl.banked.query_ring import query_ring_writer
 from hdl.corner_turn import corner_turn, key_beats_stream
-from hdl.fifo import register_slice
+from hdl.delay import cleared_register, port_register
+from hdl.fifo import fifo, register_slice
 from hdl.hierarchy import module
 from hdl.loader_control import Moves, loader_control
+from hdl.occupancy import any_left, room_left
 from hdl.quantizer import rows_stream
 from hdl.query_writer import query_beats_stream, query_writer
 from hdl.stream import Bits, Flag, Stream
 from hdl.value_sum import ValueSumAdds, value_sum
 from hdl.wires import wire
+
+MOVES = 16
+"""Beats and markers that can wait for their sinks."""
 
 
 def moves_stream(moves, config):
@@ -38,7 +43,7 @@ def loader(
     ``value_sums``: read port, one cycle. ``queries_done``: the oldest block (banked: group) of queries isn't needed any
     more; ``head_done`` (with the head's ``head_done_key_set``): one cycle each. ``poison_valid`` (one cycle, with
     ``poison_tag``) comes before the marker that closes its head. ``status``: ``error_valid`` (one cycle, with ``error_code``), ``keys_valid``, ``busy``.
-    The first beat of K is taken two cycles after its descriptor, and comes out at ``rows`` three cycles later.
+    The first beat of K is taken two cycles after its descriptor, and comes out at ``rows`` four cycles later.
     """
     banked = config.array == "banked"
     moves = Moves(config)
@@ -47,22 +52,34 @@ def loader(
         config,
     )  # fmt: skip
 
-    # What goes, through registers: the control decides by the frame alone, the sinks behind it wait for one another.
+    # What goes, through a queue: the control decides by the frame and by the room there alone, the sinks behind it wait for one
+    # another, and may be far away.
     coming = moves_stream(moves, config)
-    way, moved = coming.like(), coming.like()
+    late, moved = coming.like(), coming.like()
     names = [name for name in coming.fields if name not in ("data", "predict_dims")]
     places = [wire(getattr(moves, name), getattr(coming, name)) for name in names]
-    # Two, as the sinks are far from the frame.
-    move_registers = register_slice(clk, reset, coming, way), register_slice(clk, reset, way, moved)
+    left, keys_come, keys_left, any_keys = (Signal(False) for _ in range(4))
+    queue = [
+        room_left(clk, reset, coming.valid, left, moves.ready, MOVES),
+        any_left(clk, reset, keys_come, keys_left, any_keys, MOVES),
+        cleared_register(clk, reset, coming.valid, late.valid),
+        port_register(clk, coming, late, coming.fields),
+        fifo(clk, reset, late, moved, depth=MOVES),
+    ]
 
     @always_comb
     def beat():
-        moves.ready.next = coming.ready
         coming.valid.next = moves.key or moves.value or moves.query or moves.marker
+        keys_come.next = moves.key or moves.value
         coming.predict_dims.next = head.predict_dims
         coming.data.next = frame.tdata
         if moves.padding:
             coming.data.next = 0
+
+    @always(clk.posedge)
+    def leave():
+        left.next = go and not reset
+        keys_left.next = go and (moved.key or moved.value) and not reset
 
     # A beat goes to all of its sinks at once. Each sees just the others' `ready`, for its own is known to it.
     go, row_goes, key_goes, query_goes, marker_goes = (Signal(False) for _ in range(5))
@@ -118,10 +135,7 @@ def loader(
 
     @always_comb
     def keys_underway():
-        moves.keys_busy.next = (
-            arranging or arrived or beats_there.valid
-            or (way.valid and (way.key or way.value)) or (moved.valid and (moved.key or moved.value))
-        )
+        moves.keys_busy.next = arranging or arrived or beats_there.valid or any_keys
 
     # Queries to the query memories.
     queries_end = Signal(False)  # the next query begins a block (banked: a group)
@@ -167,6 +181,6 @@ def loader(
             moved.ready.next = queries_written and moving_rows.ready
 
     return (
-        control, places, move_registers, beat, go_together, row_beats, row_register, array_beats, way_there, arrangement, arrivals,
+        control, places, queue, beat, leave, go_together, row_beats, row_register, array_beats, way_there, arrangement, arrivals,
         keys_underway, word_beats, writer, value_beats, summands, sums, readiness,
     )  # fmt: skip

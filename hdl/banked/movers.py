@@ -48,7 +48,7 @@ def mover(clk, reset, turn, sums, moved, config):
     next_served = Signal(intbv(0)[address_bits(clusters) :])
     moving, next_moving = Signal(False), Signal(False)
     word, next_word = (Signal(modbv(0)[word_bits(config) :]) for _ in range(2))
-    any_waits, transfer, row_ends, row_ended = [Signal(False) for _ in range(4)]
+    any_waits, transfer, row_ends, row_ended, late_reset = [Signal(False) for _ in range(5)]
 
     # Numerators lie far apart: the cluster's number is in a register for each of them.
     served_now = like(served)  # from the next cycle on
@@ -107,7 +107,7 @@ def mover(clk, reset, turn, sums, moved, config):
             next_moving.next = any_waits
             next_served_bit.next = 1 << next_served
             served_now.next = next_served
-        if reset:
+        if late_reset:
             served_now.next = 0
 
     @always_comb
@@ -134,6 +134,7 @@ def mover(clk, reset, turn, sums, moved, config):
     def control_of_moved():
         late_valid_bits.next = valid_bits
         row_ended.next = row_ends
+        late_reset.next = reset
         moved.active.next = transfer and not reset
         moved.last.next = row_ends and not reset
 
