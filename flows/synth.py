@@ -322,10 +322,20 @@ def run(folder: Path, steps: tuple, minutes: float, title: str) -> None:
                     said[0] = time.monotonic()
                     console.print(f"{title}: {step.tool}, {stage}", highlight=False)
 
-            _make(folder, step, end, tell)
+            try:
+                _make(folder, step, end, tell)
+            except SynthesisError as error:
+                if not _ABC_CRASHED.search(str(error)):
+                    raise
+                tell("once more, as ABC crashed")
+                _make(folder, step, end, tell)
             bar.update(task, completed=1, total=1)
             times[step.tool] = round(time.monotonic() - started, 1)
             times_file.write_text(json.dumps(times))
+
+
+_ABC_CRASHED = re.compile(r"ABC: execution of command .* failed: return code 13[49]\b")
+"""Debian 12's ABC ends with an abort (134) or a fault (139) once in a while, and not for the same netlist again."""
 
 
 def _make(folder, step, end, tell):

@@ -77,3 +77,12 @@ def delayed(clk, source, target, cycles, reset=None):
     if reset is None:
         return [register(clk, stages[i], stages[i + 1]) for i in range(cycles)]
     return [cleared_register(clk, reset, stages[i], stages[i + 1]) for i in range(cycles)]
+
+
+@block
+def stream_register(clk, reset, source, target):
+    """The items of a stream that nobody stops, a cycle later."""
+    return [
+        cleared_register(clk, reset, source.valid, target.valid),
+        port_register(clk, source, target, source.fields),
+    ]

@@ -65,7 +65,7 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
     chunk = Stream(bits=Bits(keys), last=Flag())
     # The next query: what comes before needn't know in the same cycle where this one is.
     coming = Stream(reach=Bits(DISTANCE_BITS), chunks=Bits(len(reach.chunks)))
-    comparing, begin = Signal(False), Signal(False)
+    comparing = Signal(False)
     remaining = Signal(intbv(0)[len(reach.chunks) :])
     # The reach goes along with the chunks: one for the query being read, then one a stage of the memory.
     reach_read, reach_memory, reach_chunk = [Signal(intbv(0)[DISTANCE_BITS:]) for _ in range(3)]
@@ -88,16 +88,15 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
 
     @always_comb
     def take():
-        begin.next = last_read or not comparing
         coming.ready.next = last_read or not comparing
 
     @always(clk.posedge)
     def query():
         if reset:
             comparing.next = False
-        elif begin:
+        elif coming.ready:
             comparing.next = coming.valid
-        if begin:
+        if coming.ready:
             remaining.next = coming.chunks
             at_last.next = coming.chunks == 0
             reach_read.next = coming.reach
@@ -140,4 +139,5 @@ def keep(clk, reset, reach, read, word, kept, distances, distances_valid, distan
         for key in range(keys)
     ]
     waiting = fifo(clk, reset, chunk, kept, depth=DEPTH)
-    return next_reads, leaving, last_reads, take, half_slice(clk, reset, reach, coming), query, rooms, stages, comparisons, chunks, counts, waiting
+    following = half_slice(clk, reset, reach, coming)
+    return next_reads, leaving, last_reads, take, following, query, rooms, stages, comparisons, chunks, counts, waiting

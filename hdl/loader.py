@@ -5,7 +5,7 @@ from myhdl import Signal, always, always_comb
 from hdl.banked.gather import gather
 from hdl.banked.query_ring import query_ring_writer
 from hdl.corner_turn import corner_turn, key_beats_stream
-from hdl.delay import cleared_register, port_register
+from hdl.delay import stream_register
 from hdl.fifo import fifo, register_slice
 from hdl.hierarchy import module
 from hdl.loader_control import Moves, loader_control
@@ -62,8 +62,7 @@ def loader(
     queue = [
         room_left(clk, reset, coming.valid, left, moves.ready, MOVES),
         any_left(clk, reset, keys_come, keys_left, any_keys, MOVES),
-        cleared_register(clk, reset, coming.valid, late.valid),
-        port_register(clk, coming, late, coming.fields),
+        stream_register(clk, reset, coming, late),
         fifo(clk, reset, late, moved, depth=MOVES),
     ]
 
@@ -78,6 +77,8 @@ def loader(
 
     @always(clk.posedge)
     def leave():
+        if __debug__:
+            assert late.ready or not late.valid, "no room for a beat that was taken"
         left.next = go and not reset
         keys_left.next = go and (moved.key or moved.value) and not reset
 

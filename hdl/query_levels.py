@@ -13,7 +13,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, intbv
 
 from golden.config import clog2
 from hdl.choose import choose_a_cycle_later
-from hdl.delay import cleared_register, delayed, port_register, register_copy
+from hdl.delay import delayed, register_copy, stream_register
 from hdl.fifo import fifo, half_slice
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram, ram
@@ -82,11 +82,11 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
 
     # Which beat is fetched: `position` in its set of queries, which is also the step that goes to the first class.
     late_mark, waiting, in_hand, complete = (marked.like() for _ in range(4))
-    mark_on_its_way = [
-        cleared_register(clk, reset, marked.valid, late_mark.valid),
-        port_register(clk, marked, late_mark, marked.fields),
+    marks = [
+        stream_register(clk, reset, marked, late_mark),
+        fifo(clk, reset, late_mark, waiting, depth=ring_size),
+        half_slice(clk, reset, waiting, in_hand),
     ]
-    marks = fifo(clk, reset, late_mark, waiting, depth=ring_size), half_slice(clk, reset, waiting, in_hand)
     fetching, fetch_last, begin = [Signal(False) for _ in range(3)]
     slot = Signal(False)
     free_slots = Signal(intbv(2, min=0, max=3))
@@ -225,6 +225,6 @@ def query_levels(clk, reset, write_enable, write_address, write_word, marked, gr
     parts.append(delayed(clk, fetch_last, complete.valid, max(2, steps - 1), reset))
     queue = fifo(clk, reset, complete, groups, depth=2)
     return (
-        mark_on_its_way, marks, ends, pop, control, place, address, ring, skew, first_class, parts, read_place, memories,
+        marks, ends, pop, control, place, address, ring, skew, first_class, parts, read_place, memories,
         last_fetched, queue,
     )  # fmt: skip

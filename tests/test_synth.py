@@ -210,6 +210,23 @@ def test_a_run_that_is_out_of_time_leaves_nothing_half_done(tmp_path):
     assert not (copied / "sanger.json").exists()
 
 
+@pytest.mark.parametrize("crashes, code, made", [(1, 134, True), (1, 139, True), (2, 134, False), (1, 1, False)])
+def test_yosys_runs_once_more_if_abc_crashed(tmp_path, crashes, code, made):
+    """... once, and not after any other failure."""
+    message = f'ERROR: ABC: execution of command ""berkeley-abc" -s" failed: return code {code}.'
+    (tmp_path / "Makefile").write_text(
+        f"made:\n\t@echo x >> runs\n\t@[ $$(wc -l < runs) -gt {crashes} ] || {{ echo '{message}'; exit 1; }}\n\t@touch made\n"
+    )
+    steps = (synth.Step("yosys", "made"),)
+    if made:
+        synth.run(tmp_path, steps, minutes=1, title="design")
+    else:
+        with pytest.raises(synth.SynthesisError, match=f"return code {code}"):
+            synth.run(tmp_path, steps, minutes=1, title="design")
+    assert (tmp_path / "runs").read_text() == "x\n" * (1 if code == 1 else 2)
+    assert (tmp_path / "made").exists() == made
+
+
 BLOCK = """// A block (of two ports; more): as the converter writes it.
 
 module sanger_block (
