@@ -68,58 +68,52 @@ namespace eval floorplan {
     }
 
     # Four clusters of four lanes of eight multipliers. A cluster's lanes lie side by side in each dimension, for which their
-    # products are added up; the fourth cluster has the right-hand ends of two rows. The lanes of cluster 1 and the keys leave
-    # columns free on the left.
-    proc lanes_and_keys {array left_of_cluster_1 left_of_keys} {
+    # products are added up; the fourth cluster has the right-hand ends of two rows.
+    proc lanes_and_keys {array} {
         for {set m 0} {$m < 8} {incr m} {
             set column [expr {4 * $m}]
             set lanes *.inst_lane_*.inst_multiplier_$m.*
-            foreach {cluster y first} [list 0 10 0 1 34 $left_of_cluster_1 2 58 4] {
+            foreach {cluster y first} {0 10 0 1 34 0 2 58 4} {
                 multiplier $y [from_to [expr {$first + $column}] [expr {$first + $column + 3}]] $array.inst_cluster_$cluster$lanes
             }
             set column [expr {36 + 8 * ($m / 4) + 4 * ($m % 2)}]
             multiplier [expr {$m % 4 < 2 ? 10 : 34}] [from_to $column [expr {$column + 3}]] $array.inst_cluster_3$lanes
         }
-        foreach {cluster y column} {0 10 32 1 34 33 2 58 3 3 10 34} {
+        foreach {cluster y column} {0 10 32 1 34 32 2 58 3 3 10 34} {
             multiplier $y $column $array.inst_cluster_$cluster.inst_scan*
         }
+        multiplier 58 {0 1 2} *comparator*
         multiplier 58 [from_to 36 51] *normalizer*
 
         # Of the keys' words, 18 bits a memory.
         for {set part 0} {$part < 4} {incr part} {
-            set column [expr {$left_of_keys + 9 * $part}]
+            set column [expr {9 * $part}]
             foreach {y lanes} {22 01 46 23} {
                 memory $y [from_to $column [expr {$column + 7}]] *.inst_lane_keys_\[$lanes\].*.memory.0.$part
             }
         }
     }
 
-    # `small` and `small_3bit`: Q rows are in look-up tables. The comparators, for which there is no room side by side, lie one below
-    # the other on the left, each with what it needs.
+    # `small` and `small_3bit`: Q rows are in look-up tables.
     proc banked {} {
         set array *inst_banked_array
-        lanes_and_keys $array 1 2
-        foreach {comparator y column y_memory} {0 58 0 70 1 58 1 46 2 34 0 22} {
-            multiplier $y $column *inst_comparator_$comparator.*
-            memory $y_memory {0 1} *inst_comparator_$comparator.*
-        }
-        foreach {cluster y column} {0 22 37 1 46 37 2 70 32 3 22 38} {
+        lanes_and_keys $array
+        foreach {cluster y column} {0 22 36 1 46 36 2 70 32 3 22 37} {
             memory $y $column $array.inst_cluster_$cluster.inst_score_memory.*
         }
         memory 70 [from_to 51 34] *visible_sum*
         memory 46 [from_to 51 40] *raw_ring*
+        memory 70 [from_to 10 21] *comparator*
         memory 82 [from_to 17 0] *bitmap_ring*
         memory 82 [from_to 17 0] *entry_records*
         memory 70 [from_to 26 39] *row_sender*
-        memory 82 [from_to 18 51] *score_store*
         memory 82 [from_to 18 51] *predictor*
     }
 
     # `bert`: Q rows are in block RAMs next to the keys, two for a lane, and the sums of V take twice as many. Three places are left.
     proc banked_wide {} {
         set array *inst_banked_array
-        lanes_and_keys $array 0 0
-        multiplier 58 {0 1 2} *comparator*
+        lanes_and_keys $array
         foreach {cluster y columns} {
             0 22 {8 17 26 35 38 39 40 41} 1 46 {8 17 26 35 37 38 39 40} 2 70 {20 21 22 23 24 25 26 27} 3 22 {42 43 44 45 46 47 48 49}
         } {

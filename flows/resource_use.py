@@ -119,6 +119,13 @@ and `small` is routed: **77.38 MHz** for a target of 77 and 79.3 expected (1100c
 `small_tiled` came from 90.96 MHz (cec607e) to **100.28** for a target of 100, though 90.9 were expected of the placement (dc0eb02, 72 iterations);
 for a target of 93, the same placement gave 98.47 (90 iterations).
 
+What nextpnr expects of a placement is no limit for the router, if `--tmg-ripup` has a target above it: a native build of the same nextpnr
+made 87.9 MHz of a placement of `small` with 75.5 expected (1e1f2cd, 576 k) for a target of 90, in 99 iterations. Less wire alone doesn't help: with
+each comparator beside its multiplier and its memory, one below the other on the left, and the stores of the scores next to them, a
+placement had 557 k and 83 to 84 MHz expected, but with the packaged tools, 4,000 wires were still used twice in the 44th iteration for a
+target of 95 (ef1cfb4), 3,300 in the 44th for 100 (5ab2d07) and 2,700 in the 40th for 90 (68c7f53), where hardly any path missed it: it is
+too crowded somewhere. So the comparators have their old places again.
+
 `small_3bit` is `small` with a prediction of three bits instead of four, and 5 k LUTs less. What that costs in precision:
 `python -m flows simulate data/minilm_l2_n512.npz --config small_3bit` (golden model) finds an error of 0.070 against dense
 attention at T = 1/n and of 0.110 at 2/n (`--threshold 0.00390625`), where `small` has 0.041 and 0.074, at the same densities.
