@@ -4,7 +4,8 @@ import random
 import pytest
 from myhdl import Signal
 
-from hdl.fifo import fifo, register_slice
+from hdl.fifo import fifo, half_slice, register_slice
+from hdl.hierarchy import module
 from hdl.stream import Bits, Flag, Signed, Stream
 from tests.cosimulation import ENGINES, collect, drive, make, run
 
@@ -45,6 +46,21 @@ def test_fifo_keeps_every_item_in_order(engine, inp_stall, out_stall, depth):
 @pytest.mark.parametrize("inp_stall, out_stall", STALLS)
 def test_register_slice_keeps_every_item_in_order(engine, inp_stall, out_stall):
     transfer(engine, register_slice, 200, inp_stall, out_stall)
+
+
+@module
+def slice_alone(clk, reset, inp, out):
+    return half_slice(clk, reset, inp, out)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("inp_stall, out_stall", STALLS)
+def test_half_slice_keeps_every_item_in_order(engine, inp_stall, out_stall):
+    transfer(engine, slice_alone, 200, inp_stall, out_stall)
+
+
+def test_an_item_goes_through_half_slice_every_second_cycle():
+    assert 2 * 200 <= transfer("myhdl", half_slice, 200) <= 2 * 200 + 8
 
 
 @pytest.mark.parametrize("buffer, parameters", [(fifo, {"depth": 4}), (register_slice, {})])
