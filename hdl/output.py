@@ -79,7 +79,7 @@ def output(
 
     # Of the head in hand and of the one with the open frame: registers, as everything hangs on them.
     next_poisoned, tag_poisoned = Signal(False), Signal(False)
-    room, open_poisoned, step = [Signal(False) for _ in range(3)]
+    room, open_poisoned = Signal(False), Signal(False)
     send, end_early, discard = [Signal(False) for _ in range(3)]
     goes_of_parts = ready_of_parts(config.stream_bits)
 
@@ -88,24 +88,20 @@ def output(
         room.next = not offered or frame.tready
         open_poisoned.next = opened and tag_poisoned
 
-    @always_comb
-    def take():
-        coming.ready.next = step
-
     @always(clk.posedge)
     def head_in_hand():
         if reset:
             head.valid.next = False
-        elif step:
+        elif coming.ready:
             head.valid.next = coming.valid
-        if step:
+        if coming.ready:
             head.tag.next = coming.tag
             head.key_set.next = coming.key_set
             head.head_last.next = coming.head_last
 
     @always(clk.posedge)
     def poison():
-        if step:
+        if coming.ready:
             next_poisoned.next = poisoned[coming.tag] or (poison_here and tag_here == coming.tag)
         elif poison_here and tag_here == head.tag:
             next_poisoned.next = True
@@ -172,7 +168,7 @@ def output(
             head.valid, head.head_last, next_poisoned, ended, opened, tag_poisoned, offered, frame.tready, *out,
         )
         for out in [
-            (send, discard, head.ready, step),
+            (send, discard, head.ready, coming.ready),
             *((Signal(False), Signal(False), Signal(False), step_of_part) for step_of_part in step_of_parts),
             *((Signal(False), Signal(False), goes_of_part, Signal(False)) for goes_of_part in goes_of_parts),
         ]
@@ -189,6 +185,6 @@ def output(
         )
     ]  # fmt: skip
     return (
-        slicing, ways, poison_registers, conditions, take, head_in_hand, poison, choice, handshake, state, beat, words,
+        slicing, ways, poison_registers, conditions, head_in_hand, poison, choice, handshake, state, beat, words,
         join_parts(frame_parts, frame.tdata),
     )  # fmt: skip

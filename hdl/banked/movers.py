@@ -131,10 +131,13 @@ def mover(clk, reset, turn, sums, moved, config):
                 in_turn.next = next_served_bit
 
     @always(clk.posedge)
-    def control_of_moved():
+    def cycle_before():
         late_valid_bits.next = valid_bits
         row_ended.next = row_ends
         late_reset.next = reset
+
+    @always(clk.posedge)
+    def control_of_moved():
         moved.active.next = transfer and not reset
         moved.last.next = row_ends and not reset
 
@@ -147,7 +150,7 @@ def mover(clk, reset, turn, sums, moved, config):
 
     return (
         selections, valid_streams, candidates, round_robin, transfers, handshake, next_cluster, next_bank, row_in_hand,
-        control_of_moved, moved_word,
+        cycle_before, control_of_moved, moved_word,
     )  # fmt: skip
 
 
