@@ -107,6 +107,7 @@ namespace eval floorplan {
         memory 82 [from_to 17 0] *bitmap_ring*
         memory 82 [from_to 17 0] *entry_records*
         memory 70 [from_to 26 39] *row_sender*
+        memory 82 [from_to 18 51] *score_store*
         memory 82 [from_to 18 51] *predictor*
     }
 

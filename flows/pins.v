@@ -10,7 +10,7 @@ module sanger_pins #(
     input reset,
     input shift_in,
     input load,
-    output shift_out
+    output reg shift_out
 );
     localparam INPUT_BITS = STREAM_BITS + 2 * ADDRESS_BITS + 45;
     localparam OUTPUT_BITS = STREAM_BITS + 45;
@@ -18,7 +18,8 @@ module sanger_pins #(
     reg core_reset;
     reg [INPUT_BITS-1:0] inputs;
     reg [OUTPUT_BITS-1:0] outputs;
-    reg ready_late, m_axis_tready;  // at the outputs: with a reset, or one of the inputs' would be it too
+    // On its way to the outputs: with a reset, or one of the inputs' would be it too.
+    reg ready_late, m_axis_tready;
     wire [OUTPUT_BITS-1:0] from_core;
 
     wire [STREAM_BITS-1:0] s_axis_tdata;
@@ -32,14 +33,13 @@ module sanger_pins #(
             s_axil_wdata, s_axil_wstrb, s_axil_wvalid, s_axil_bready, s_axil_araddr, s_axil_arvalid,
             s_axil_rready} = inputs;
 
-    assign shift_out = outputs[OUTPUT_BITS-1];
-
     always @(posedge clk) begin
         core_reset <= reset;
-        ready_late <= ready_input;
+        ready_late <= ready_input & ~core_reset;
         m_axis_tready <= ready_late & ~core_reset;
         inputs <= {inputs[INPUT_BITS-2:0], shift_in};
         outputs <= load ? from_core : {outputs[OUTPUT_BITS-2:0], 1'b0};
+        shift_out <= outputs[OUTPUT_BITS-1];
     end
 
     sanger_core core (

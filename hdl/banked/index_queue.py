@@ -1,6 +1,6 @@
 """A lane's index queue: which keys of which queries it has still to score."""
 
-from myhdl import Signal, always_comb, concat, intbv
+from myhdl import Signal, always, always_comb, concat, intbv
 
 from golden.config import clog2
 from hdl.banked.interfaces import slot_bits
@@ -15,7 +15,7 @@ QUEUE_DEPTH = 16
 def index_queue(clk, reset, push, entry, pop, head, fills, config):
     """First in, first out, over distributed RAM; an entry is at the head two cycles after its `push`.
 
-    push, entry: writes the `KeyIndex` `entry`; not in the cycle after `fills`.
+    push, entry: writes the `KeyIndex` `entry`; not in the cycle after `fills`, a register: one place is left at most.
     pop, head: removes the head, a `Record`, which is `active` unless the queue is empty.
     """
     pointer_bits = clog2(QUEUE_DEPTH)
@@ -25,7 +25,8 @@ def index_queue(clk, reset, push, entry, pop, head, fills, config):
 
     write_address, read_address = Signal(intbv(0)[pointer_bits:]), Signal(intbv(0)[pointer_bits:])
     written, read = Signal(intbv(0)[width:]), Signal(intbv(0)[width:])
-    not_full, stays_free = Signal(True), Signal(True)
+    not_full, stays_free = Signal(True), Signal(True)  # unused: `fills` says it earlier
+    free = Signal(intbv(QUEUE_DEPTH, min=0, max=QUEUE_DEPTH + 1))
 
     @always_comb
     def entry_word():
@@ -37,9 +38,17 @@ def index_queue(clk, reset, push, entry, pop, head, fills, config):
         clk, reset, push, pop, write_address, read_address, not_full, head.active, stays_free, depth=QUEUE_DEPTH
     )  # fmt: skip
 
-    @always_comb
-    def level():
-        fills.next = not stays_free
+    @always(clk.posedge)
+    def room():
+        if reset:
+            free.next = QUEUE_DEPTH
+            fills.next = False
+        elif push and not pop:
+            free.next = free - 1
+            fills.next = free <= 2
+        elif pop and not push:
+            free.next = free + 1
+            fills.next = free == 0
 
     @always_comb
     def head_entry():
@@ -47,4 +56,4 @@ def index_queue(clk, reset, push, entry, pop, head, fills, config):
         head.key_set.next = read[key_bits]
         head.key.next = read[key_bits:]
 
-    return entry_word, memory, pointers, level, head_entry
+    return entry_word, memory, pointers, room, head_entry
