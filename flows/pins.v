@@ -10,7 +10,7 @@ module sanger_pins #(
     input reset,
     input shift_in,
     input load,
-    output reg shift_out
+    output shift_out
 );
     localparam INPUT_BITS = STREAM_BITS + 2 * ADDRESS_BITS + 45;
     localparam OUTPUT_BITS = STREAM_BITS + 45;
@@ -18,8 +18,8 @@ module sanger_pins #(
     reg core_reset;
     reg [INPUT_BITS-1:0] inputs;
     reg [OUTPUT_BITS-1:0] outputs;
-    // On its way to the outputs: with a reset, or one of the inputs' would be it too.
-    reg ready_late, m_axis_tready;
+    // Ways across the part. Those to the sink's ready have a reset, or registers of the inputs would be theirs, too.
+    reg [2:0] ready_way, out_way;
     wire [OUTPUT_BITS-1:0] from_core;
 
     wire [STREAM_BITS-1:0] s_axis_tdata;
@@ -32,14 +32,14 @@ module sanger_pins #(
     assign {s_axis_tdata, s_axis_tlast, s_axis_tuser, s_axis_tvalid, ready_input, s_axil_awaddr, s_axil_awvalid,
             s_axil_wdata, s_axil_wstrb, s_axil_wvalid, s_axil_bready, s_axil_araddr, s_axil_arvalid,
             s_axil_rready} = inputs;
+    assign shift_out = out_way[2];
 
     always @(posedge clk) begin
         core_reset <= reset;
-        ready_late <= ready_input & ~core_reset;
-        m_axis_tready <= ready_late & ~core_reset;
+        ready_way <= core_reset ? 3'b0 : {ready_way[1:0], ready_input};
         inputs <= {inputs[INPUT_BITS-2:0], shift_in};
         outputs <= load ? from_core : {outputs[OUTPUT_BITS-2:0], 1'b0};
-        shift_out <= outputs[OUTPUT_BITS-1];
+        out_way <= {out_way[1:0], outputs[OUTPUT_BITS-1]};
     end
 
     sanger_core core (
@@ -47,7 +47,7 @@ module sanger_pins #(
         .s_axis_tdata(s_axis_tdata), .s_axis_tlast(s_axis_tlast), .s_axis_tuser(s_axis_tuser),
         .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(from_core[0]),
         .m_axis_tdata(from_core[STREAM_BITS+44:45]), .m_axis_tlast(from_core[1]), .m_axis_tuser(from_core[2]),
-        .m_axis_tvalid(from_core[3]), .m_axis_tready(m_axis_tready),
+        .m_axis_tvalid(from_core[3]), .m_axis_tready(ready_way[2]),
         .s_axil_awaddr(s_axil_awaddr), .s_axil_awvalid(s_axil_awvalid), .s_axil_awready(from_core[4]),
         .s_axil_wdata(s_axil_wdata), .s_axil_wstrb(s_axil_wstrb), .s_axil_wvalid(s_axil_wvalid),
         .s_axil_wready(from_core[5]), .s_axil_bresp(from_core[7:6]), .s_axil_bvalid(from_core[8]),

@@ -45,18 +45,19 @@ def loader_control(
     """One head after the other: descriptor, K, V, Q with a marker after each group.
 
     ``frame`` (AxiStream): its data isn't looked at. ``moves`` (``Moves``): a beat goes in the cycle in which the frame
-    brings it. The other ports are those of the loader. A head costs 4 cycles more than its moves.
+    brings it. The other ports are those of the loader. A head costs 3 cycles more than its moves.
     """
     EARLY_TLAST, LATE_TLAST = int(ErrorCode.EARLY_TLAST), int(ErrorCode.LATE_TLAST)
     NO_KEYS, BAD_LENGTH, NONE = int(ErrorCode.NO_KEYS), int(ErrorCode.BAD_LENGTH), int(ErrorCode.NONE)
     BAD_PREDICT_DIMS = int(ErrorCode.BAD_PREDICT_DIMS)
     last_beat, beat_before_last = config.row_beats - 1, max(0, config.row_beats - 2)
     last_in_group = config.predict_queries - 1
-    states = enum("IDLE", "CHECK", "ADMIT", "KEYS", "VALUES", "OPEN", "QUERIES", "MARK", "DRAIN")
+    states = enum("IDLE", "CHECK", "KEYS", "VALUES", "OPEN", "QUERIES", "MARK", "DRAIN")
     state = Signal(states.IDLE)
 
-    # The descriptor in hand; its settings stay in ``head``, whose next item they become.
-    n_q, n_k = like(head.n_q), like(head.n_k)  # once more: the head's are far away, with the predictor and the array
+    # The descriptor in hand; its settings stay in ``head``, whose next item they become. That is far from here, with the predictor
+    # and the normalizer: what is asked for here, it gets from here.
+    n_q, n_k, predict_dims = like(head.n_q), like(head.n_k), like(head.predict_dims)
     bad = Signal(intbv(0)[ERROR_BITS:])
     queries_alone = Signal(False)
     loaded_keys = Signal(intbv(0)[config.key_count_bits :])  # n_k of the valid key set
@@ -70,34 +71,31 @@ def loader_control(
         if state == states.IDLE:
             bad.next = descriptor.bad
             queries_alone.next = descriptor.mode
-            head.n_q.next = descriptor.n_q
-            head.n_k.next = descriptor.n_k
+            n_q.next = descriptor.n_q
+            n_k.next = descriptor.n_k
+            predict_dims.next = descriptor.predict_dims
             head.mantissa.next = descriptor.mantissa
             head.shift.next = descriptor.shift
             head.threshold.next = descriptor.threshold
             head.causal.next = descriptor.causal
             head.residual.next = descriptor.residual
-            head.predict_dims.next = descriptor.predict_dims
-        n_q.next = head.n_q
-        n_k.next = head.n_k
+        head.n_q.next = n_q
+        head.n_k.next = n_k
+        head.predict_dims.next = predict_dims
 
     @always_comb
-    def next_descriptor():
-        descriptor.ready.next = state == states.IDLE and not reset
-
-    @always(clk.posedge)
     def check():
-        if state == states.CHECK:
-            if bad != NONE:
-                refusal.next = bad
-            elif queries_alone and not keys_valid:
-                refusal.next = NO_KEYS
-            elif queries_alone and head.n_k != loaded_keys:
-                refusal.next = BAD_LENGTH
-            elif queries_alone and head.predict_dims != loaded_dims:
-                refusal.next = BAD_PREDICT_DIMS
-            else:
-                refusal.next = NONE
+        descriptor.ready.next = state == states.IDLE and not reset
+        if bad != NONE:
+            refusal.next = bad
+        elif queries_alone and not keys_valid:
+            refusal.next = NO_KEYS
+        elif queries_alone and n_k != loaded_keys:
+            refusal.next = BAD_LENGTH
+        elif queries_alone and predict_dims != loaded_dims:
+            refusal.next = BAD_PREDICT_DIMS
+        else:
+            refusal.next = NONE
 
     # Heads in flight.
     start = Signal(False)
@@ -170,8 +168,6 @@ def loader_control(
             if descriptor.valid:
                 state.next = states.CHECK
         elif state == states.CHECK:
-            state.next = states.ADMIT
-        elif state == states.ADMIT:
             if refusal != NONE:
                 state.next = states.DRAIN
             elif queries_alone:
@@ -253,7 +249,7 @@ def loader_control(
             else:
                 rows_left.next = rows_left - 1
                 moves.last_row.next = rows_left == 2
-        elif state == states.ADMIT:
+        elif state == states.CHECK:
             rows_left.next = n_k
             moves.last_row.next = n_k == 1
         elif state == states.OPEN:
@@ -273,7 +269,7 @@ def loader_control(
         if reset:
             keys_valid.next = False
             key_set.next = False
-        elif state == states.ADMIT and refusal == NONE and not queries_alone:
+        elif state == states.CHECK and refusal == NONE and not queries_alone:
             keys_valid.next = False
         elif state == states.VALUES and take and ends_row and moves.last_row and not early:
             keys_valid.next = True
@@ -283,7 +279,7 @@ def loader_control(
     def settings_of_keys():
         if state == states.VALUES:
             loaded_keys.next = n_k
-            loaded_dims.next = head.predict_dims
+            loaded_dims.next = predict_dims
 
     # The head sets off when its keys and values are in the array's memories.
     @always(clk.posedge)
@@ -309,7 +305,7 @@ def loader_control(
         status.error_valid.next = False
         poison_valid.next = False
         if not reset:
-            status.error_valid.next = early or late or (state == states.ADMIT and refusal != NONE)
+            status.error_valid.next = early or late or (state == states.CHECK and refusal != NONE)
             poison_valid.next = state == states.QUERIES and (early or late)
         poison_tag.next = head.tag
         if early:
@@ -325,6 +321,6 @@ def loader_control(
         status.busy.next = any_head or state != states.IDLE
 
     return (
-        settings, next_descriptor, check, flight, departure, find_sink, beat, judge, move, next_state, place, row, rows_to_come, group, valid_keys,
+        settings, check, flight, departure, find_sink, beat, judge, move, next_state, place, row, rows_to_come, group, valid_keys,
         settings_of_keys, head_message, errors, state_of_core,
     )  # fmt: skip
