@@ -3,7 +3,7 @@
 # Its placers don't know that these are in a few rows of the part, and move them there after the rest is placed: a lane ends
 # up far from its multiplier. Here each lane, cluster or row has its own piece of a row, with its memories next to it.
 #
-#   y = 82   block RAM      bitmaps, predictor          predictor, comparator
+#   y = 82   block RAM      predictor, bitmaps         predictor, comparator
 #   y = 70   block RAM      comparator, normalizer
 #   y = 58   multipliers    cluster 2, normalizer      PE rows 6, 7, normalizer
 #   y = 46   block RAM      keys                       columns
@@ -73,16 +73,16 @@ namespace eval floorplan {
         for {set m 0} {$m < 8} {incr m} {
             set column [expr {4 * $m}]
             set lanes *.inst_lane_*.inst_multiplier_$m.*
-            foreach {cluster y first} {0 10 0 1 34 0 2 58 4} {
+            foreach {cluster y first} {0 10 0 1 34 0 2 58 0} {
                 multiplier $y [from_to [expr {$first + $column}] [expr {$first + $column + 3}]] $array.inst_cluster_$cluster$lanes
             }
             set column [expr {36 + 8 * ($m / 4) + 4 * ($m % 2)}]
             multiplier [expr {$m % 4 < 2 ? 10 : 34}] [from_to $column [expr {$column + 3}]] $array.inst_cluster_3$lanes
         }
-        foreach {cluster y column} {0 10 32 1 34 32 2 58 3 3 10 34} {
+        foreach {cluster y column} {0 10 32 1 34 32 2 58 32 3 10 34} {
             multiplier $y $column $array.inst_cluster_$cluster.inst_scan*
         }
-        multiplier 58 {0 1 2} *comparator*
+        multiplier 58 {33 34 35} *comparator*
         multiplier 58 [from_to 36 51] *normalizer*
 
         # Of the keys' words, 18 bits a memory.
@@ -98,17 +98,18 @@ namespace eval floorplan {
     proc banked {} {
         set array *inst_banked_array
         lanes_and_keys $array
-        foreach {cluster y column} {0 22 36 1 46 36 2 70 32 3 22 37} {
+        foreach {cluster y column} {0 22 36 1 46 36 2 70 27 3 22 37} {
             memory $y $column $array.inst_cluster_$cluster.inst_score_memory.*
         }
-        memory 70 [from_to 51 34] *visible_sum*
-        memory 46 [from_to 51 40] *raw_ring*
-        memory 70 [from_to 10 21] *comparator*
-        memory 82 [from_to 17 0] *bitmap_ring*
-        memory 82 [from_to 17 0] *entry_records*
-        memory 70 [from_to 26 39] *row_sender*
-        memory 82 [from_to 18 51] *score_store*
-        memory 82 [from_to 18 51] *predictor*
+        # Two rows of V's eight dimensions are a word of its memory: the bytes of both beside the multipliers of their dimension.
+        memory 70 [concat {37 39 41 43 45 47 49} {38 40 42 44 46 48 50 51}] *visible_sum*
+        memory 46 [from_to 44 51] *raw_ring*
+        memory 70 [from_to 18 25] *row_sender*
+        memory 70 {29 30 32 33 35 36} *comparator*
+        # From the left to the right as predicted scores go.
+        foreach block {level_memories score_store bitmap_ring entry_records} {
+            memory 82 [from_to 8 51] *$block*
+        }
     }
 
     # `bert`: Q rows are in block RAMs next to the keys, two for a lane, and the sums of V take twice as many. Three places are left.
@@ -124,11 +125,11 @@ namespace eval floorplan {
             memory $y $column $array.inst_cluster_$cluster.inst_score_memory.*
         }
         memory 46 [from_to 51 44] *raw_ring*
-        memory 70 [from_to 0 5] *comparator*
-        memory 70 [concat [from_to 6 19] 29] *row_sender*
-        memory 82 [from_to 0 16] *bitmap_ring*
-        memory 82 [from_to 0 16] *entry_records*
-        memory 82 [from_to 17 45] *predictor*
+        memory 70 [from_to 19 14] *comparator*
+        memory 70 [concat [from_to 0 13] 29] *row_sender*
+        foreach block {level_memories score_store bitmap_ring entry_records} {
+            memory 82 [from_to 0 45] *$block*
+        }
         memory 82 [from_to 46 51] {*visible_sum*.memory.0.2[4-9]}
         memory 46 {43 42} {*visible_sum*.memory.0.2[23]}
         memory 70 [from_to 51 30] *visible_sum*
