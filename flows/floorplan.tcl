@@ -3,7 +3,7 @@
 # Its placers don't know that these are in a few rows of the part, and move them there after the rest is placed: a lane ends
 # up far from its multiplier. Here each lane, cluster or row has its own piece of a row, with its memories next to it.
 #
-#   y = 82   block RAM      predictor, bitmaps         predictor, comparator
+#   y = 82   block RAM      predictor, bitmaps          predictor, comparator
 #   y = 70   block RAM      comparator, normalizer
 #   y = 58   multipliers    cluster 2, normalizer      PE rows 6, 7, normalizer
 #   y = 46   block RAM      keys                       columns
