@@ -16,10 +16,11 @@ module sanger_pins #(
     localparam OUTPUT_BITS = STREAM_BITS + 45;
 
     reg core_reset;
+    reg [INPUT_BITS-1:0] shifted_in;
+    // The ports' own registers, where the ports are. With a reset, or the shift register's next ones would be the same.
     reg [INPUT_BITS-1:0] inputs;
     reg [OUTPUT_BITS-1:0] outputs;
-    // Ways across the part. Those to the sink's ready have a reset, or registers of the inputs would be theirs, too.
-    reg [2:0] ready_way, out_way;
+    reg [2:0] ready_way, out_way;  // across the part
     wire [OUTPUT_BITS-1:0] from_core;
 
     wire [STREAM_BITS-1:0] s_axis_tdata;
@@ -36,8 +37,9 @@ module sanger_pins #(
 
     always @(posedge clk) begin
         core_reset <= reset;
-        ready_way <= core_reset ? 3'b0 : {ready_way[1:0], ready_input};
-        inputs <= {inputs[INPUT_BITS-2:0], shift_in};
+        ready_way <= {ready_way[1:0], ready_input};
+        shifted_in <= {shifted_in[INPUT_BITS-2:0], shift_in};
+        inputs <= core_reset ? {INPUT_BITS{1'b0}} : shifted_in;
         outputs <= load ? from_core : {outputs[OUTPUT_BITS-2:0], 1'b0};
         out_way <= {out_way[1:0], outputs[OUTPUT_BITS-1]};
     end

@@ -9,7 +9,6 @@ from hdl.banked.query_ring import QueryRingWrites
 from hdl.comparator import bits_stream, chunks_stream, comparator, results_stream
 from hdl.counters import Events
 from hdl.delay import cleared_register, register, register_copy
-from hdl.fifo import register_slice
 from hdl.group_starts import GroupStarts
 from hdl.hierarchy import module
 from hdl.loader import loader
@@ -61,7 +60,6 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
     descriptor, rows, levels, head = (
         descriptor_stream(config), rows_stream(config), levels_stream(config), head_stream(config),
     )  # fmt: skip
-    levels_here = levels.like()
     chunks = [chunks_stream(config) for _ in softmax_lanes]
     bits = [bits_stream(config) for _ in softmax_lanes]
     results = [results_stream(config) for _ in softmax_lanes]
@@ -96,8 +94,7 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
         cleared_register(clk, load_reset, head_done, done_seen), register(clk, head_done_key_set, done_seen_key_set),
     ]  # fmt: skip
     quantize = quantizer(clk, quantize_reset, rows, levels, config)
-    on_the_way = register_slice(clk, predict_reset, levels, levels_here)
-    predict = predictor(clk, predict_reset, head, levels_here, chunks, starts, config)
+    predict = predictor(clk, predict_reset, head, levels, chunks, starts, config)
     compare = [
         comparator(clk, compare_reset, chunks[lane], bits[lane], results[lane], kept_counts[lane], config)
         for lane in softmax_lanes
@@ -110,7 +107,7 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
         clk, output_reset, rows_out, m_axis, poison_valid, poison_tag, head_done, head_done_key_set, stall_out, config
     )  # fmt: skip
     count = event_counts(clk, status, s_axis, round_tick, activity, kept_counts, head_done, stall_out, events, config)
-    return control, load, end_of_head, quantize, on_the_way, predict, compare, attend, put_out, cycles_of_reset, any_reset, copies, count
+    return control, load, end_of_head, quantize, predict, compare, attend, put_out, cycles_of_reset, any_reset, copies, count
 
 
 @module

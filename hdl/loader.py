@@ -43,7 +43,7 @@ def loader(
     ``value_sums``: read port, one cycle. ``queries_done``: the oldest block (banked: group) of queries isn't needed any
     more; ``head_done`` (with the head's ``head_done_key_set``): one cycle each. ``poison_valid`` (one cycle, with
     ``poison_tag``) comes before the marker that closes its head. ``status``: ``error_valid`` (one cycle, with ``error_code``), ``keys_valid``, ``busy``.
-    The first beat of K is taken two cycles after its descriptor, and comes out at ``rows`` four cycles later.
+    The first beat of K is taken four cycles after its descriptor, and comes out at ``rows`` four cycles later.
     """
     banked = config.array == "banked"
     moves = Moves(config)

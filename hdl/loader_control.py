@@ -2,12 +2,13 @@
 
 from myhdl import Signal, always, always_comb, enum, intbv, modbv
 
-from golden.config import LENGTH_BITS, clog2
+from golden.config import clog2
 from golden.registers import ErrorCode
+from hdl.fifo import register_slice
 from hdl.heads_in_flight import heads_in_flight
 from hdl.hierarchy import module
 from hdl.registers import ERROR_BITS
-from hdl.stream import Bits, Flag
+from hdl.stream import Bits, Flag, Stream
 from hdl.tiled.interfaces import TAG_BITS
 from hdl.wires import like
 
@@ -39,13 +40,54 @@ class Moves:
 
 
 @module
+def rows_to_come(clk, begin, queries_alone, n_k, n_q, rows):
+    """Counts the rows of K, V and Q, or of Q alone: for each of them, ``rows`` says whether it is the ``last`` one.
+
+    ``begin``: what comes begins anew, with the other inputs as they are in the last such cycle.
+    """
+    left = Signal(intbv(0)[max(len(n_q), len(n_k)) :])
+    parts_left = Signal(modbv(0)[2:])  # after this one
+    running = Signal(False)
+
+    @always_comb
+    def row():
+        rows.valid.next = running and not begin
+
+    @always(clk.posedge)
+    def part():
+        if begin:
+            running.next = True
+            if queries_alone:
+                parts_left.next = 0
+            else:
+                parts_left.next = 2
+        elif running and rows.ready and rows.last:
+            running.next = parts_left != 0
+            parts_left.next = parts_left - 1
+
+    @always(clk.posedge)
+    def count():
+        if (begin and queries_alone) or (not begin and rows.ready and rows.last and parts_left == 1):
+            left.next = n_q
+            rows.last.next = n_q == 1
+        elif begin or (rows.ready and rows.last):
+            left.next = n_k
+            rows.last.next = n_k == 1
+        elif running and rows.ready:
+            left.next = left - 1
+            rows.last.next = left == 2
+
+    return row, part, count
+
+
+@module
 def loader_control(
     clk, reset, frame, descriptor, head, moves, head_done, head_done_key_set, poison_valid, poison_tag, status, config
 ):
     """One head after the other: descriptor, K, V, Q with a marker after each group.
 
     ``frame`` (AxiStream): its data isn't looked at. ``moves`` (``Moves``): a beat goes in the cycle in which the frame
-    brings it. The other ports are those of the loader. A head costs 3 cycles more than its moves.
+    brings it. The other ports are those of the loader. A head costs 5 cycles more than its moves.
     """
     EARLY_TLAST, LATE_TLAST = int(ErrorCode.EARLY_TLAST), int(ErrorCode.LATE_TLAST)
     NO_KEYS, BAD_LENGTH, NONE = int(ErrorCode.NO_KEYS), int(ErrorCode.BAD_LENGTH), int(ErrorCode.NONE)
@@ -117,6 +159,8 @@ def loader_control(
             other_set_free.next = free_sets[1]
 
     # The beat of this cycle. What can be known a cycle before is in registers: nearly everything here hangs on `take`.
+    counted, row_here = Stream(last=Flag()), Stream(last=Flag())
+    begin = Signal(True)
     moving = Signal(False)  # KEYS, VALUES or QUERIES
     from_frame = Signal(True)  # `not moves.padding`, for which a whole beat waits
     sink_ready = Signal(False)
@@ -130,7 +174,20 @@ def loader_control(
 
     @always_comb
     def find_sink():
-        sink_ready.next = moves.ready and moving
+        sink_ready.next = moves.ready and moving and row_here.valid
+
+    # Settings are far from here, and a count of rows goes where they are: it comes through a register slice.
+    @always(clk.posedge)
+    def begin_to_count():
+        begin.next = reset or state == states.IDLE or state == states.CHECK
+
+    row_counter = rows_to_come(clk, begin, queries_alone, n_k, n_q, counted)
+    way_here = register_slice(clk, begin, counted, row_here)
+
+    @always_comb
+    def row_in_hand():
+        moves.last_row.next = row_here.last
+        row_here.ready.next = take and ends_row
 
     @always_comb
     def beat():
@@ -156,7 +213,6 @@ def loader_control(
             moves.key_set.next = not key_set
 
     # What comes next.
-    rows_left = Signal(intbv(0)[max(LENGTH_BITS, config.key_count_bits) :])
     drain_after = Signal(False)
 
     @always(clk.posedge)
@@ -241,22 +297,6 @@ def loader_control(
                 moves.row.next = moves.row + 1
 
     @always(clk.posedge)
-    def rows_to_come():
-        if take and ends_row:
-            if moves.last_row:
-                rows_left.next = n_k
-                moves.last_row.next = n_k == 1
-            else:
-                rows_left.next = rows_left - 1
-                moves.last_row.next = rows_left == 2
-        elif state == states.CHECK:
-            rows_left.next = n_k
-            moves.last_row.next = n_k == 1
-        elif state == states.OPEN:
-            rows_left.next = n_q
-            moves.last_row.next = n_q == 1
-
-    @always(clk.posedge)
     def group():
         if state == states.CHECK:
             moves.head_last.next = False
@@ -321,6 +361,6 @@ def loader_control(
         status.busy.next = any_head or state != states.IDLE
 
     return (
-        settings, check, flight, departure, find_sink, beat, judge, move, next_state, place, row, rows_to_come, group, valid_keys,
+        settings, check, flight, departure, find_sink, begin_to_count, row_counter, way_here, row_in_hand, beat, judge, move, next_state, place, row, group, valid_keys,
         settings_of_keys, head_message, errors, state_of_core,
     )  # fmt: skip

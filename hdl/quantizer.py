@@ -11,6 +11,9 @@ from hdl.stream import Bits, Flag, Stream
 
 HOLD_SLACK = 11  # beats beyond a row that the hold-back memory takes, so that finding an exponent never stalls it
 
+LEVEL_BEATS = 8
+"""Beats of levels that can wait or be on their way to the output, which takes less cycles."""
+
 REACH_PART = 4  # elements of a beat whose reaches are put together before a register: one look-up table a bit
 
 
@@ -73,7 +76,7 @@ def magnitude_of(operand_word, used, operand, negative, magnitude, reach):
 
 
 @block
-def level_of(clk, enable, negative, magnitude, exponent, level, bits):
+def level_of(clk, negative, magnitude, exponent, level, bits):
     """The rounded level, sign on top of its magnitude (two cycles)."""
     shifted = Signal(intbv(0)[OPERAND_BITS + bits :])
     scaled = Signal(intbv(0)[bits + 1 :])  # with one fraction bit; at most 2^bits, as a magnitude is at most 2^exponent
@@ -89,9 +92,8 @@ def level_of(clk, enable, negative, magnitude, exponent, level, bits):
 
     @always(clk.posedge)
     def scale():
-        if enable:
-            scaled.next = (shifted >> exponent) & mask
-            scaled_negative.next = negative
+        scaled.next = (shifted >> exponent) & mask
+        scaled_negative.next = negative
 
     @always_comb
     def round_half_up():
@@ -99,11 +101,10 @@ def level_of(clk, enable, negative, magnitude, exponent, level, bits):
 
     @always(clk.posedge)
     def sign():
-        if enable:
-            if scaled_negative and rounded != 0:
-                level.next = rounded | sign_bit
-            else:
-                level.next = rounded
+        if scaled_negative and rounded != 0:
+            level.next = rounded | sign_bit
+        else:
+            level.next = rounded
 
     return align, scale, round_half_up, sign
 
@@ -125,30 +126,13 @@ def _either_register(clk, words, target):
     return disjunction, register(clk, together, target)
 
 
-@block
-def places_register(clk, enable, source, target):
-    @always(clk.posedge)
-    def places():
-        if enable:
-            target.predict_dims.next = source.predict_dims
-            target.last.next = source.last
-            target.marker.next = source.marker
-            target.query.next = source.query
-            target.key_set.next = source.key_set
-            target.index.next = source.index
-            target.count.next = source.count
-            target.head_last.next = source.head_last
-
-    return places
-
-
 @module
 def quantizer(clk, reset, rows, levels, config):
     """Levels and exponents of the rows, in order, markers in their places.
 
     ``rows``, ``levels``: the streams of docs/architecture.md (``rows_stream``, ``levels_stream``); one beat a cycle.
     A level of 0 has the sign 0. A row's exponent needs its whole row, so its beats wait in a memory: a row leaves
-    7 cycles after its last beat came, then a beat a cycle; a marker leaves 6 cycles after it came, behind the row
+    9 cycles after its last beat came, then a beat a cycle; a marker leaves 8 cycles after it came, behind the row
     before it.
     """
     width = config.stream_bytes
@@ -269,15 +253,15 @@ def quantizer(clk, reset, rows, levels, config):
     # Never full: an exponent leaves with the last beat of its row, and came after it.
     exponent_queue = fifo(clk, reset, found, exponents, depth=depth)
 
-    # Scaling and rounding: two stages that move together.
-    advance = Signal(False)
-    enter = Signal(False)
+    # Scaling and rounding: two stages, for whose beats there is room behind them.
+    enter, room, gone = Signal(False), Signal(True), Signal(False)
     scaled = Stream(exponent=Bits(config.exponent_bits), **_places(config))
+    made = levels.like()
     level_codes = [Signal(intbv(0)[bits:]) for _ in range(width)]
     level_word = ConcatSignal(*reversed(level_codes))
     levelers = [
         level_of(
-            clk, advance, held.negatives(i), held.magnitudes(OPERAND_BITS * (i + 1), OPERAND_BITS * i),
+            clk, held.negatives(i), held.magnitudes(OPERAND_BITS * (i + 1), OPERAND_BITS * i),
             exponents.exponent, level_codes[i], bits,
         )
         for i in range(width)
@@ -285,39 +269,37 @@ def quantizer(clk, reset, rows, levels, config):
 
     @always_comb
     def release():
-        advance.next = levels.ready or not levels.valid
-        enter.next = held.valid and (held.marker or exponents.valid)
+        enter.next = held.valid and room and (held.marker or exponents.valid)
+        gone.next = levels.valid and levels.ready
 
     @always_comb
     def take():
-        held.ready.next = advance and (held.marker or exponents.valid)
-        exponents.ready.next = advance and held.valid and held.last and not held.marker
+        held.ready.next = room and (held.marker or exponents.valid)
+        exponents.ready.next = room and held.valid and held.last and not held.marker
+
+    room_for_levels = room_left(clk, reset, enter, gone, room, LEVEL_BEATS)
 
     @always(clk.posedge)
     def level_control():
-        if reset:
-            scaled.valid.next = False
-            levels.valid.next = False
-        elif advance:
-            scaled.valid.next = enter
-            levels.valid.next = scaled.valid
+        scaled.valid.next = enter and not reset
+        made.valid.next = scaled.valid and not reset
 
     @always(clk.posedge)
     def level_exponents():
-        if advance:
-            scaled.exponent.next = exponents.exponent
-            levels.exponent.next = scaled.exponent
+        scaled.exponent.next = exponents.exponent
+        made.exponent.next = scaled.exponent
 
     @always_comb
     def level_beats():
-        levels.levels.next = level_word
+        made.levels.next = level_word
 
-    scaled_places = places_register(clk, advance, held, scaled)
-    level_places = places_register(clk, advance, scaled, levels)
+    scaled_places = port_register(clk, held, scaled, _places(config))
+    level_places = port_register(clk, scaled, made, _places(config))
+    way_out = fifo(clk, reset, made, levels, depth=LEVEL_BEATS)
 
     return (
         limit, take_beat, coming_places, splitters, transfers, accept, no_beat_without_room,
         split_control, split_beats, reach_of_beat, split_places, hold, reach_of_row,
-        exponent_of_row, exponent_queue, levelers, release, take, level_control, level_exponents, level_beats,
-        scaled_places, level_places,
+        exponent_of_row, exponent_queue, levelers, release, take, room_for_levels, level_control, level_exponents,
+        level_beats, scaled_places, level_places, way_out,
     )  # fmt: skip
