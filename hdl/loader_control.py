@@ -94,7 +94,7 @@ def loader_control(
     BAD_PREDICT_DIMS = int(ErrorCode.BAD_PREDICT_DIMS)
     last_beat, beat_before_last = config.row_beats - 1, max(0, config.row_beats - 2)
     last_in_group = config.predict_queries - 1
-    states = enum("IDLE", "CHECK", "KEYS", "VALUES", "OPEN", "QUERIES", "MARK", "DRAIN")
+    states = enum("IDLE", "CHECK", "ADMIT", "KEYS", "VALUES", "OPEN", "QUERIES", "MARK", "DRAIN")
     state = Signal(states.IDLE)
 
     # The descriptor in hand; its settings stay in ``head``, whose next item they become. That is far from here, with the predictor
@@ -126,18 +126,22 @@ def loader_control(
         head.predict_dims.next = predict_dims
 
     @always_comb
-    def check():
+    def next_descriptor():
         descriptor.ready.next = state == states.IDLE and not reset
-        if bad != NONE:
-            refusal.next = bad
-        elif queries_alone and not keys_valid:
-            refusal.next = NO_KEYS
-        elif queries_alone and n_k != loaded_keys:
-            refusal.next = BAD_LENGTH
-        elif queries_alone and predict_dims != loaded_dims:
-            refusal.next = BAD_PREDICT_DIMS
-        else:
-            refusal.next = NONE
+
+    @always(clk.posedge)
+    def check():
+        if state == states.CHECK:
+            if bad != NONE:
+                refusal.next = bad
+            elif queries_alone and not keys_valid:
+                refusal.next = NO_KEYS
+            elif queries_alone and n_k != loaded_keys:
+                refusal.next = BAD_LENGTH
+            elif queries_alone and predict_dims != loaded_dims:
+                refusal.next = BAD_PREDICT_DIMS
+            else:
+                refusal.next = NONE
 
     # Heads in flight.
     start = Signal(False)
@@ -224,6 +228,8 @@ def loader_control(
             if descriptor.valid:
                 state.next = states.CHECK
         elif state == states.CHECK:
+            state.next = states.ADMIT
+        elif state == states.ADMIT:
             if refusal != NONE:
                 state.next = states.DRAIN
             elif queries_alone:
@@ -309,7 +315,7 @@ def loader_control(
         if reset:
             keys_valid.next = False
             key_set.next = False
-        elif state == states.CHECK and refusal == NONE and not queries_alone:
+        elif state == states.ADMIT and refusal == NONE and not queries_alone:
             keys_valid.next = False
         elif state == states.VALUES and take and ends_row and moves.last_row and not early:
             keys_valid.next = True
@@ -345,7 +351,7 @@ def loader_control(
         status.error_valid.next = False
         poison_valid.next = False
         if not reset:
-            status.error_valid.next = early or late or (state == states.CHECK and refusal != NONE)
+            status.error_valid.next = early or late or (state == states.ADMIT and refusal != NONE)
             poison_valid.next = state == states.QUERIES and (early or late)
         poison_tag.next = head.tag
         if early:
@@ -361,6 +367,6 @@ def loader_control(
         status.busy.next = any_head or state != states.IDLE
 
     return (
-        settings, check, flight, departure, find_sink, begin_to_count, row_counter, way_here, row_in_hand, beat, judge, move, next_state, place, row, group, valid_keys,
+        settings, next_descriptor, check, flight, departure, find_sink, begin_to_count, row_counter, way_here, row_in_hand, beat, judge, move, next_state, place, row, group, valid_keys,
         settings_of_keys, head_message, errors, state_of_core,
     )  # fmt: skip

@@ -89,9 +89,10 @@ def step_control(
 
     state = Signal(state_names.WAIT)
     word = Signal(intbv(0)[clog2(words) :])
-    key = Signal(intbv(0)[config.key_count_bits :])  # of V, that this step adds or subtracts
+    key = Signal(intbv(0)[config.key_count_bits :])  # of V, that `step` adds or subtracts: so a cycle late here
     first_key = Signal(intbv(0)[config.key_count_bits :])  # the last one that the head's first query sees
     keys_to_walk = Signal(intbv(0)[config.key_count_bits :])
+    key_ends, walked, walk_ended = (Signal(False) for _ in range(3))  # in the cycle before
     from_total, fewer_before = Signal(False), Signal(False)
     causal, head_last = Signal(False), Signal(False)
     queries_left = Signal(intbv(0)[len(work.count) :])
@@ -188,14 +189,23 @@ def step_control(
                 word_ends.next = word == words - 2
 
     @always(clk.posedge)
+    def first_of_head():
+        if state == state_names.WAIT and work.valid and work.head_first:
+            if work.causal:
+                first_key.next = work.n_k - work.n_q
+            else:
+                first_key.next = 0
+
+    @always(clk.posedge)
+    def ends_of_keys():
+        key_ends.next = advance and word_ends and state != state_names.RESTART
+        walked.next = state == state_names.WALK
+        walk_ended.next = walk_ends
+
+    # Keys lie beside the memory of V's rows, far from where steps are decided on.
+    @always(clk.posedge)
     def keys():
-        if state == state_names.WAIT:
-            if work.valid and work.head_first:
-                if work.causal:
-                    first_key.next = work.n_k - work.n_q
-                else:
-                    first_key.next = 0
-        elif state == state_names.PREPARE:
+        if state == state_names.PREPARE:
             from_total.next = not work.causal or not fewer_before
             if fewer_before:
                 key.next = 0
@@ -203,10 +213,10 @@ def step_control(
             else:
                 key.next = first_key
                 keys_to_walk.next = work.n_q
-        elif advance and word_ends and state != state_names.RESTART:
-            if state == state_names.WALK:
+        elif key_ends:
+            if walked:
                 keys_to_walk.next = keys_to_walk - 1
-            if state == state_names.WALK and walk_ends:
+            if walked and walk_ended:
                 key.next = first_key
             elif causal:
                 key.next = key + 1
@@ -241,6 +251,10 @@ def step_control(
             query.beat.next = beat_made
             released.next = group_ends
 
+    @always_comb
+    def key_of_step():
+        step.key.next = key[config.key_bits :]
+
     @always(clk.posedge)
     def step_registers():
         step.restart.next = state == state_names.RESTART
@@ -248,7 +262,6 @@ def step_control(
         step.subtract.next = state == state_names.WALK and from_total
         step.add.next = (state == state_names.WALK and not from_total) or (state == state_names.QUERIES and causal)
         step.key_set.next = query.key_set
-        step.key.next = key[config.key_bits :]
         step.word.next = word
         query.row_last.next = word_ends
         query.head_last.next = word_ends and block_ends and head_last
@@ -259,8 +272,8 @@ def step_control(
         read.word.next = step.word
 
     return (
-        places, decision, consequences, next_work, work_taken, progress, work_in_hand, place_in_block, keys, waiting,
-        group_of_block, step_control_registers, step_registers,
+        places, decision, consequences, next_work, work_taken, progress, work_in_hand, place_in_block, first_of_head,
+        ends_of_keys, keys, waiting, group_of_block, step_control_registers, key_of_step, step_registers,
     )  # fmt: skip
 
 
