@@ -162,9 +162,11 @@ def loader_control(
         else:
             other_set_free.next = free_sets[1]
 
-    # The beat of this cycle. What can be known a cycle before is in registers: nearly everything here hangs on `take`.
+    # Settings are far from here, and rows are counted where they are; the count comes through a register slice.
     counted, row_here = Stream(last=Flag()), Stream(last=Flag())
     begin = Signal(True)
+
+    # The beat of this cycle. What can be known a cycle before is in registers: nearly everything here hangs on `take`.
     moving = Signal(False)  # KEYS, VALUES or QUERIES
     from_frame = Signal(True)  # `not moves.padding`, for which a whole beat waits
     sink_ready = Signal(False)
@@ -180,7 +182,6 @@ def loader_control(
     def find_sink():
         sink_ready.next = moves.ready and moving and row_here.valid
 
-    # Settings are far from here, and a count of rows goes where they are: it comes through a register slice.
     @always(clk.posedge)
     def begin_to_count():
         begin.next = reset or state == states.IDLE or state == states.CHECK
@@ -367,6 +368,6 @@ def loader_control(
         status.busy.next = any_head or state != states.IDLE
 
     return (
-        settings, next_descriptor, check, flight, departure, find_sink, begin_to_count, row_counter, way_here, row_in_hand, beat, judge, move, next_state, place, row, group, valid_keys,
-        settings_of_keys, head_message, errors, state_of_core,
+        settings, next_descriptor, check, flight, departure, find_sink, begin_to_count, row_counter, way_here, row_in_hand, beat,
+        judge, move, next_state, place, row, group, valid_keys, settings_of_keys, head_message, errors, state_of_core,
     )  # fmt: skip
