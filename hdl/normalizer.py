@@ -92,7 +92,7 @@ def step_control(
     key = Signal(intbv(0)[config.key_count_bits :])  # of V, that `step` adds or subtracts: so a cycle late here
     first_key = Signal(intbv(0)[config.key_count_bits :])  # the last one that the head's first query sees
     keys_to_walk = Signal(intbv(0)[config.key_count_bits :])
-    key_ends, walked, walk_ended = (Signal(False) for _ in range(3))  # in the cycle before
+    key_ends, walked = Signal(False), Signal(False)  # in the cycle before
     from_total, fewer_before = Signal(False), Signal(False)
     causal, head_last = Signal(False), Signal(False)
     queries_left = Signal(intbv(0)[len(work.count) :])
@@ -200,7 +200,6 @@ def step_control(
     def ends_of_keys():
         key_ends.next = advance and word_ends and state != state_names.RESTART
         walked.next = state == state_names.WALK
-        walk_ended.next = walk_ends
 
     # Keys lie beside the memory of V's rows, far from where steps are decided on.
     @always(clk.posedge)
@@ -216,7 +215,7 @@ def step_control(
         elif key_ends:
             if walked:
                 keys_to_walk.next = keys_to_walk - 1
-            if walked and walk_ended:
+            if walked and walk_ends:
                 key.next = first_key
             elif causal:
                 key.next = key + 1
