@@ -122,9 +122,14 @@ for a target of 93, the same placement gave 98.47 (90 iterations).
 What nextpnr expects of a placement is no limit for the router, if `--tmg-ripup` has a target above it: a native build of the same nextpnr
 made 87.9 MHz of a placement of `small` with 75.5 expected (1e1f2cd, 576 k) for a target of 90, in 99 iterations. Less wire alone doesn't help: with
 each comparator beside its multiplier and its memory, one below the other on the left, and the stores of the scores next to them, a
-placement had 557 k and 83 to 84 MHz expected, but with the packaged tools, 4,000 wires were still used twice in the 44th iteration for a
-target of 95 (ef1cfb4), 3,300 in the 44th for 100 (5ab2d07) and 2,700 in the 40th for 90 (68c7f53), where hardly any path missed it: it is
-too crowded somewhere. So the comparators have their old places again.
+placement had 557 k and 83 to 84 MHz expected, but 2,700 wires were still used twice in the 40th iteration (68c7f53, target 90). Where, router2's
+map of it says (`--router2-heatmap`): on the left, around the block RAMs of the keys, where three clusters, quantizer and comparators met;
+the right half was nearly empty. So predictor, comparators and bitmaps lie from the left to the right now, as scores go, with the
+comparators in the middle: 556 k instead of 581 k for the same netlist, and less of it on the left.
+That placement was routed natively in 74 iterations: 87.26 MHz for a target of 88, with 70.9 expected (abb931e). The paths that were
+worst in it have registers more since, and the packaged tools made **90.18 MHz** for a target of 89, with 76 expected (cd1dd27, 560 k, 132 iterations,
+28 minutes beside other runs). For a target of 95, 650 wires of the same placement were still used twice in the 76th iteration.
+`bert` has 628 k with its floorplan made likewise (626 k before), and isn't routed.
 
 `small_3bit` is `small` with a prediction of three bits instead of four, and 5 k LUTs less. What that costs in precision:
 `python -m flows simulate data/minilm_l2_n512.npz --config small_3bit` (golden model) finds an error of 0.070 against dense
