@@ -43,26 +43,22 @@ class Moves:
 def rows_to_come(clk, begin, queries_alone, n_k, n_q, rows):
     """Counts the rows of K, V and Q, or of Q alone: for each of them, ``rows`` says whether it is the ``last`` one.
 
-    ``begin``: what comes begins anew, with the other inputs as they are in the last such cycle.
+    ``begin``: what comes begins anew, with the other inputs as they are in the last such cycle; nothing of ``rows`` counts
+    until then.
     """
     left = Signal(intbv(0)[max(len(n_q), len(n_k)) :])
     parts_left = Signal(modbv(0)[2:])  # after this one
-    running = Signal(False)
-
-    @always_comb
-    def row():
-        rows.valid.next = running and not begin
 
     @always(clk.posedge)
     def part():
         if begin:
-            running.next = True
+            rows.valid.next = True
             if queries_alone:
                 parts_left.next = 0
             else:
                 parts_left.next = 2
-        elif running and rows.ready and rows.last:
-            running.next = parts_left != 0
+        elif rows.valid and rows.ready and rows.last:
+            rows.valid.next = parts_left != 0
             parts_left.next = parts_left - 1
 
     @always(clk.posedge)
@@ -73,11 +69,11 @@ def rows_to_come(clk, begin, queries_alone, n_k, n_q, rows):
         elif begin or (rows.ready and rows.last):
             left.next = n_k
             rows.last.next = n_k == 1
-        elif running and rows.ready:
+        elif rows.valid and rows.ready:
             left.next = left - 1
             rows.last.next = left == 2
 
-    return row, part, count
+    return part, count
 
 
 @module
