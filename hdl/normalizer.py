@@ -302,7 +302,8 @@ def normalizer(
     align_numerator = align_bounded if config.array == "banked" else align
     pieces = []
 
-    waiting_work, next_work = work.like(), work.like()
+    waiting_work = work.like()
+    next_work = Stream(**{name: field for name, field in work.fields.items() if name not in ("number", "residual")})
     query_factors = factors_stream(config)
     step = VisibleStep(config)
     query = QueryStep()
