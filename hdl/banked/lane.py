@@ -7,13 +7,13 @@ from hdl.add_gated import counter
 from hdl.adder_tree import adder_tree, tree_bits
 from hdl.banked.index_queue import index_queue
 from hdl.banked.interfaces import SUM_SLOTS, Record, ScoredKey, product_bits, slot_bits, word_bits
-from hdl.banked.query_rows import query_memory
-from hdl.banked.timing import SELECT_STAGE, late_scan_cycles, scan_is_late
-from hdl.delay import delayed
+from hdl.banked.query_rows import MULTIPLIERS_A_PART, query_memory
+from hdl.banked.timing import PROBABILITY_STAGE, SELECT_STAGE, late_scan_cycles, scan_is_late
+from hdl.delay import cleared_copy, delayed, register
 from hdl.hierarchy import module
 from hdl.multiplier import multiplier
 from hdl.stream import Signed
-from hdl.wires import number_of
+from hdl.wires import like, number_of
 
 
 QUERY_PLACE = MULTIPLIER_BITS - OPERAND_BITS
@@ -198,12 +198,13 @@ def lane(
 
     now = Record(config)
     slot = Signal(intbv(0)[slot_bits(config) :])
-    active_before, value_active = Signal(False), Signal(False)
+    active_before, weighs, idle, value_active = (Signal(False) for _ in range(4))
     row_address = Signal(intbv(0)[slot_bits(config) + word_bits(config) :])
     query_word = Signal(intbv(0)[width * OPERAND_BITS :])
     probability = Signal(intbv(0)[config.probability_bits :])
     terms = [Signed(2 * OPERAND_BITS).signal() for _ in range(width)]
-    gated_probability = Signal(intbv(0)[config.probability_bits :])
+    # A lane's multipliers lie far apart: each few have a copy of their own, 0 without a value.
+    probabilities = [like(probability) for _ in range(0, width, MULTIPLIERS_A_PART)]
     slot_bit, used = (Signal(intbv(0)[SUM_SLOTS:]) for _ in range(2))
     sum_slot_bits = clog2(SUM_SLOTS)
 
@@ -227,22 +228,19 @@ def lane(
             probability.next = power
 
     slot_when_selected = delayed(clk, now.slot, slot, SELECT_STAGE)
-    active_when_selected = delayed(clk, now.active, active_before, SELECT_STAGE - 1, reset=reset)
+    active_at_probability = delayed(clk, now.active, active_before, PROBABILITY_STAGE - 1, reset=reset)
 
     @always(clk.posedge)
-    def selection():
-        value_active.next = active_before and control.value_is_next and not reset
+    def weighing():
+        weighs.next = active_before and control.value_is_near and not reset
+        idle.next = not (active_before and control.value_is_near)
+
+    copies = [cleared_copy(clk, idle, probability, copy) for copy in probabilities]
+    weighing_when_selected = register(clk, weighs, value_active)
 
     @always_comb
     def sum_slot():
         slot_bit.next = 1 << slot[sum_slot_bits:]
-
-    @always_comb
-    def probability_operand():
-        if value_active:
-            gated_probability.next = probability
-        else:
-            gated_probability.next = 0
 
     # Stages 5 and 6.
     @always(clk.posedge)
@@ -255,11 +253,11 @@ def lane(
     rows = query_memory(clk, row, row_address, control.value_is_next, query_word, config)
 
     both = config.probability_bits - QUERY_PLACE  # bits in which query and probability meet
-    probability_high = gated_probability(config.probability_bits, QUERY_PLACE)
-    probability_low = gated_probability(QUERY_PLACE, 0)
     multipliers = []
     for m in range(width):
         high, low = (m + 1) * OPERAND_BITS, m * OPERAND_BITS
+        copy = probabilities[m // MULTIPLIERS_A_PART]
+        probability_high, probability_low = copy(config.probability_bits, QUERY_PLACE), copy(QUERY_PLACE, 0)
         key_byte = keys.data(high, low)
         multipliers.append(
             _multiplier(
@@ -271,7 +269,6 @@ def lane(
     score = dot_product(clk, control, terms, dot, config)
 
     return (
-        what, addresses, address_of_query, probability_of_choice, slot_when_selected, active_when_selected, selection,
-        sum_slot, probability_operand,
-        sum_slot_of_products, rows, multipliers, score,
+        what, addresses, address_of_query, probability_of_choice, slot_when_selected, active_at_probability, weighing,
+        copies, weighing_when_selected, sum_slot, sum_slot_of_products, rows, multipliers, score,
     )  # fmt: skip

@@ -77,7 +77,8 @@ def phases(clk, reset, score_phase, word, control, scan, choose, config):
         value_phase.next = not score_phase
 
     stages = [
-        delayed(clk, value_phase, control.value_is_next, SELECT_STAGE - 1),
+        delayed(clk, value_phase, control.value_is_near, SELECT_STAGE - 2),
+        register(clk, control.value_is_near, control.value_is_next),
         delayed(clk, word, control.total_word, at_totals),
         delayed(clk, value_phase, control.total_first_is_next, at_totals - 1),
         register(clk, control.total_first_is_next, control.total_first),

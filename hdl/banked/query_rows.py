@@ -9,8 +9,10 @@ from hdl.hierarchy import module
 from hdl.memory import TABLE_WORDS, distributed_ram
 from hdl.wires import like, side_by_side, wire
 
-_PART_BITS = 2 * OPERAND_BITS
-"""of a word in one memory of look-up tables, with an address register of its own."""
+MULTIPLIERS_A_PART = 2
+"""... of a lane that lie together: a part of the Q word is next to them, in a memory of look-up tables of its own."""
+
+_PART_BITS = MULTIPLIERS_A_PART * OPERAND_BITS
 
 
 @module

@@ -234,7 +234,7 @@ def choice_of_scores(
     head:       <j  >                       HEAD_CYCLES (2) after lane j's turn
     chosen:          <j  >                  CHOSEN_CYCLES (3)
     power:                     <j  >        POWER_CYCLES (5)
-    lane_power:                          <j  >   LANE_POWER_CYCLES (7)
+    lane_power:                     <j  >   LANE_POWER_CYCLES (6)
 
     Args:
         choose: `Burst`.

@@ -5,6 +5,7 @@ Stages count cycles from that in which a word's address goes to the key memories
     0  address for the key memories          now_slot, now_key
     1  address of the key memories, chosen for each of their ports
     3  words of the key memories
+    3  the lane's probability goes to its multipliers, or 0
     4  word of K or V, chosen for each cluster; Q word or probability is selected
     5  operands, the multipliers' registers
     6  products
@@ -38,6 +39,9 @@ KEY_CYCLES = 1 + WORD_CYCLES + 1
 and back."""
 
 SELECT_STAGE = KEY_CYCLES
+PROBABILITY_STAGE = SELECT_STAGE - 1
+"""The lane's probability goes to its multipliers."""
+
 OPERAND_STAGE = KEY_CYCLES + 1
 PRODUCT_STAGE = OPERAND_STAGE + 1
 SEPARATION_CYCLES = 1
@@ -58,7 +62,7 @@ CHOSEN_CYCLES = HEAD_CYCLES + 1
 POWER_CYCLES = CHOSEN_CYCLES + PROBABILITY_CYCLES
 """... to its probability."""
 
-LANE_POWER_CYCLES = POWER_CYCLES + 2
+LANE_POWER_CYCLES = POWER_CYCLES + 1
 """... to the probability at the lane, which needs the one before for so long."""
 
 
@@ -112,14 +116,14 @@ def late_scan_cycles(config: Config) -> int:
 def choose_position(config: Config) -> int:
     """First lane's turn in the choice: as soon as the last lane's score may have made a query known, or later.
 
-    At the latest, the last lane's record reaches it in the last cycle of the score phase (and its probability before stage
-    3 of the value phase's first word). At the earliest, the first lane's probability reaches it in stage 3 of the last word
-    of the value phase before.
+    At the latest, the last lane's record reaches it in the last cycle of the score phase (and its probability before
+    `PROBABILITY_STAGE` of the value phase's first word). At the earliest, the first lane's probability reaches it in that stage
+    of the last word of the value phase before.
     """
     period = 2 * config.slot_cycles
     latest = config.slot_cycles - 1 - (config.lanes - 1) - (CHOSEN_CYCLES + 1)
-    earliest = SELECT_STAGE - 1 - LANE_POWER_CYCLES
-    assert latest + (config.lanes - 1) + LANE_POWER_CYCLES + 1 <= config.slot_cycles + SELECT_STAGE
+    earliest = PROBABILITY_STAGE - 1 - LANE_POWER_CYCLES
+    assert latest + (config.lanes - 1) + LANE_POWER_CYCLES + 1 <= config.slot_cycles + PROBABILITY_STAGE
     assert earliest <= latest, "more lanes than cycles of a phase"
     useful = _first_scan(config) + (config.lanes - 1) + SCORED_CYCLES + KNOWN_CYCLES - HEAD_CYCLES
     while useful > latest:
