@@ -148,6 +148,72 @@ def queue_pointers(clk, reset, write, read, write_address, read_address, not_ful
     return addresses, room, pointers
 
 
+@block
+def fifo_control(clk, reset, inp, out, write_address, read_address, not_full, occupied, depth):
+    """What a ``fifo`` does without its words."""
+    write_enable, read_enable = Signal(False), Signal(False)
+    filled, stays_free = Signal(False), Signal(True)
+
+    @always_comb
+    def enables():
+        write_enable.next = inp.valid and not_full
+        read_enable.next = filled and (out.ready or not occupied)
+
+    pointers = queue_pointers(
+        clk, reset, write_enable, read_enable, write_address, read_address, not_full, filled, stays_free, depth
+    )
+
+    @always(clk.posedge)
+    def occupancy():
+        if reset:
+            occupied.next = False
+        elif read_enable:
+            occupied.next = True
+        elif out.ready:
+            occupied.next = False
+
+    @always_comb
+    def handshake():
+        inp.ready.next = not_full
+        out.valid.next = occupied
+
+    return enables, pointers, occupancy, handshake
+
+
+@module
+def part_behind(clk, write_enable, write_address, source, occupied, ready, read_address, part, depth):
+    """A part of a ``spread_fifo``, with registers of its own for what the control says."""
+    takes, address, read_part = Signal(False), like(read_address), like(part)
+
+    @always(clk.posedge)
+    def control():
+        takes.next = ready or not occupied
+        address.next = read_address
+
+    memory = distributed_ram(clk, write_enable, write_address, source, address, read_part, depth=depth)
+    return control, memory, held(clk, takes, read_part, part)
+
+
+@block
+def spread_fifo(clk, reset, inp, inp_parts, out, out_parts, depth):
+    """A ``fifo`` for words that lie all over the chip: ``out_parts`` are a cycle behind ``out``, those of the item on offer in the
+    cycle before.
+
+    inp, out: streams, of which nothing but the handshake counts. inp_parts, out_parts: what lies together, unsigned.
+    """
+    address_width = depth.bit_length() - 1
+    write_address, read_address = (Signal(intbv(0)[address_width:]) for _ in range(2))
+    not_full, occupied = Signal(True), Signal(False)
+
+    control = fifo_control(clk, reset, inp, out, write_address, read_address, not_full, occupied, depth)
+    # A word that is read is still there a cycle later, even if its place is written in that cycle.
+    parts = [
+        part_behind(clk, not_full, write_address, source, occupied, out.ready, read_address, part, depth)
+        for source, part in zip(inp_parts, out_parts, strict=True)
+    ]
+    return control, parts
+
+
 @module
 def fifo(clk, reset, inp, out, depth):
     """First in, first out, over distributed RAM.
@@ -164,43 +230,18 @@ def fifo(clk, reset, inp, out, depth):
     address_width = depth.bit_length() - 1
     write_address = Signal(intbv(0)[address_width:])
     read_address = Signal(intbv(0)[address_width:])
-    write_enable = Signal(False)
-    read_enable = Signal(False)
-    not_full, filled, stays_free = Signal(True), Signal(False), Signal(True)
-    occupied = Signal(False)
+    not_full, occupied = Signal(True), Signal(False)
 
-    @always_comb
-    def enables():
-        write_enable.next = inp.valid and not_full
-        read_enable.next = filled and (out.ready or not occupied)
-
-    pointers = queue_pointers(
-        clk, reset, write_enable, read_enable, write_address, read_address, not_full, filled, stays_free, depth
-    )
+    control = fifo_control(clk, reset, inp, out, write_address, read_address, not_full, occupied, depth)
     # The next free place follows the input, and not only with `write_enable`: a whole word waits for this.
     memory = distributed_ram(clk, not_full, write_address, inp_word, read_address, read_word, depth=depth)
-
-    @always(clk.posedge)
-    def occupancy():
-        if reset:
-            occupied.next = False
-        elif read_enable:
-            occupied.next = True
-        elif out.ready:
-            occupied.next = False
-
-    @always_comb
-    def handshake():
-        inp.ready.next = not_full
-        out.valid.next = occupied
 
     # Not only with `read_enable`: many flip-flops wait for this.
     output_register = [
         part_register(clk, occupied, out.ready, source, part) for source, part in zip(parts_of(read_word), out_parts)
     ]
     return (
-        enables, pointers, memory, occupancy, output_register, join_parts(out_parts, out_word), handshake,
-        unpack(out_word, out),
+        control, memory, output_register, join_parts(out_parts, out_word), unpack(out_word, out),
     )  # fmt: skip
 
 

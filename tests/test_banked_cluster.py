@@ -143,6 +143,22 @@ def key_memories(clk, score_phase, ports, work, config):
     return read
 
 
+@block
+def numerators_behind(clk, sums, numerators):
+    """Those of an item come in the cycle after it was taken."""
+
+    @instance
+    def watch():
+        taken = False
+        while True:
+            yield clk.posedge
+            if taken:
+                numerators.append(int(sums.numerators))
+            taken = bool(sums.valid and sums.ready)
+
+    return watch
+
+
 def simulate(engine, config, work, header_stall=0.0, row_stall=0.0, word_stall=0.0, out_stall=0.0, max_cycles=40000):
     """Cycles taken, and lanes busy in [score, value] phases, summed over phases."""
     clk, reset = Signal(False), Signal(False)
@@ -153,7 +169,7 @@ def simulate(engine, config, work, header_stall=0.0, row_stall=0.0, word_stall=0
     keys = [KeyPort(config) for _ in range(config.lanes)]
     room = Signal(intbv(0, min=0, max=config.slots + 1))
     busy_lanes = Signal(intbv(0, min=0, max=config.lanes + 1))
-    busy, rooms = [0, 0], []
+    busy, rooms, taken, numerators = [0, 0], [], [], []
     headers, beats, items = stream_items(work, config)
     last = config.slot_cycles - 1
 
@@ -180,12 +196,14 @@ def simulate(engine, config, work, header_stall=0.0, row_stall=0.0, word_stall=0
             drive(clk, queries, headers, header_stall, seed=1),
             drive(clk, row, beats, row_stall, seed=2),
             drive(clk, words, items, word_stall, seed=3),
-            collect(clk, sums, work.received, stall_probability=out_stall, seed=4),
+            collect(clk, sums, taken, stall_probability=out_stall, seed=4),
+            numerators_behind(clk, sums, numerators),
             utilisation(),
         ],
-        until=lambda: len(work.received) == len(work.q) * config.slot_cycles,
+        until=lambda: len(numerators) == len(work.q) * config.slot_cycles,
         max_cycles=max_cycles,
     )  # fmt: skip
+    work.received = [{**item, "numerators": number} for item, number in zip(taken, numerators, strict=True)]
     assert rooms[-1] == config.slots and set(rooms) == set(range(config.slots + 1))
     return cycles, busy
 

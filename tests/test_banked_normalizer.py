@@ -5,7 +5,7 @@ from collections import deque
 
 import numpy as np
 import pytest
-from myhdl import Signal, block, instance
+from myhdl import Signal, always, block, instance
 
 from golden.config import CONFIGS
 from hdl.banked.interfaces import sums_stream
@@ -13,6 +13,7 @@ from hdl.banked.normalizer import banked_normalizer
 from hdl.banked.records import RECORD_CYCLES, RecordsRead
 from hdl.normalizer import output_rows_stream
 from hdl.visible_sum import ValueSumsRead, ValueWrites
+from hdl.wires import like
 from tests.cosimulation import ENGINES, RESET_CYCLES, collect, make, run
 from tests.test_normalizer import check, random_head, value_loader
 
@@ -36,7 +37,12 @@ def row_items(numerator, denominator, entry, config):
 
 @block
 def cluster(clk, stream, queue, generator, stall, hold):
-    """Sends the rows of its queue, each some time after the one before."""
+    """Sends the rows of its queue, each some time after the one before; numerators a cycle behind, and others in between."""
+    on_offer = like(stream.numerators)
+
+    @always(clk.posedge)
+    def numerators_behind():
+        stream.numerators.next = on_offer if stream.valid else generator.getrandbits(len(on_offer))
 
     @instance
     def finished_rows():
@@ -51,14 +57,14 @@ def cluster(clk, stream, queue, generator, stall, hold):
                     yield clk.posedge
                 stream.valid.next = True
                 for name, value in item.items():
-                    getattr(stream, name).next = value
+                    (on_offer if name == "numerators" else getattr(stream, name)).next = value
                 yield clk.posedge
                 while not stream.ready:
                     yield clk.posedge
             queue.pop(0)
             stream.valid.next = False
 
-    return finished_rows
+    return finished_rows, numerators_behind
 
 
 @block

@@ -3,11 +3,11 @@
 from myhdl import Signal, always, always_comb, intbv
 
 from hdl.banked.interfaces import entry_bits, row_sum_bits, word_bits
-from hdl.fifo import fifo
+from hdl.fifo import fifo, spread_fifo
 from hdl.hierarchy import module
 from hdl.occupancy import room_left
 from hdl.stream import Bits, Signed, Stream
-from hdl.wires import bits_of, side_by_side, wire
+from hdl.wires import bits_of, number_of, side_by_side, wire
 
 BUFFERED_ROWS = 2
 
@@ -20,22 +20,18 @@ def drain(clk, reset, filled, new_sums, reserve, start, entry, denominator, has_
         filled, new_sums: signed, one each dimension: the next word of a row.
         reserve: a row will come. start: before its first word; entry, denominator: of the row, at the same time.
         has_room: for a row (register).
-        sums: `sums_stream`.
+        sums: `sums_stream`, its numerators a cycle behind.
     """
     width = config.lane_width
     last_word = config.slot_cycles - 1
-    names = [f"sum_{m}" for m in range(width)]
-
-    totals = Stream(**{name: Signed(row_sum_bits(config)) for name in names})
-    row_sums = totals.like()
+    totals, row_sums = Stream(), Stream()
     row, row_out = (Stream(entry=Bits(entry_bits(config)), denominator=Bits(config.denominator_bits)) for _ in range(2))
     word = Signal(intbv(0)[word_bits(config) :])
     sent, row_sent = Signal(False), Signal(False)
 
     totals.valid = filled
-    for name, sum_ in zip(names, new_sums):
-        setattr(totals, name, sum_)
-    buffer = fifo(clk, reset, totals, row_sums, depth=BUFFERED_ROWS * config.slot_cycles)
+    sum_in, sum_out = ([Signal(intbv(0)[row_sum_bits(config) :]) for _ in range(width)] for _ in range(2))
+    buffer = spread_fifo(clk, reset, totals, sum_in, row_sums, sum_out, depth=BUFFERED_ROWS * config.slot_cycles)
     row_buffer = fifo(clk, reset, row, row_out, depth=BUFFERED_ROWS)
 
     @always_comb
@@ -54,9 +50,12 @@ def drain(clk, reset, filled, new_sums, reserve, start, entry, denominator, has_
 
     numerators = [Signed(config.numerator_bits).signal() for _ in range(width)]
     raw = [Bits(config.numerator_bits).signal() for _ in range(width)]
-    extensions = [wire(getattr(row_sums, name), number) for name, number in zip(names, numerators)]
-    raws = [bits_of(number, bits) for number, bits in zip(numerators, raw)]
-    packed = side_by_side(raw)
+    numbers = [
+        [bits_of(sum_, bits) for sum_, bits in zip(new_sums, sum_in)],
+        [number_of(bits, number) for bits, number in zip(sum_out, numerators)],
+        [bits_of(number, bits) for number, bits in zip(numerators, raw)],
+        wire(side_by_side(raw), sums.numerators),
+    ]
 
     # `row_out` is there before the row's first word.
     @always_comb
@@ -71,7 +70,6 @@ def drain(clk, reset, filled, new_sums, reserve, start, entry, denominator, has_
         sums.valid.next = row_sums.valid
         sums.entry.next = row_out.entry
         sums.word.next = word
-        sums.numerators.next = packed
         sums.denominator.next = row_out.denominator
         sums.last.next = word == last_word
 
@@ -86,6 +84,5 @@ def drain(clk, reset, filled, new_sums, reserve, start, entry, denominator, has_
                 word.next = word + 1
 
     return (
-        buffer, row_buffer, row_that_starts, no_row_without_room, room, extensions, raws, handshake, outputs,
-        word_of_row,
+        buffer, row_buffer, row_that_starts, no_row_without_room, room, numbers, handshake, outputs, word_of_row,
     )  # fmt: skip

@@ -73,14 +73,18 @@ def words_stream(config: Config) -> Stream:
 
 
 def sums_stream(config: Config) -> Stream:
-    """cluster → movers: `slot_cycles` items a query."""
-    return Stream(
+    """cluster → movers: `slot_cycles` items a query.
+
+    `numerators` are no field: they lie all over the array, and are a cycle behind, those of the item on offer in the cycle before.
+    """
+    stream = Stream(
         entry=Bits(entry_bits(config)),
         word=Bits(word_bits(config)),
-        numerators=Bits(config.lane_width * config.numerator_bits),
         denominator=Bits(config.denominator_bits),
         last=Flag(),
     )
+    stream.numerators = Signal(intbv(0)[config.lane_width * config.numerator_bits :])
+    return stream
 
 
 class KeyPort:

@@ -11,9 +11,13 @@ from golden.config import clog2
 from hdl.banked.interfaces import address_bits, entry_bits, word_bits
 from hdl.banked.raw_ring import ring_address_bits
 from hdl.choose import choose
-from hdl.delay import register, register_copy
+from hdl.delay import delayed, register, register_copy
 from hdl.hierarchy import module
 from hdl.wires import like, side_by_side
+
+
+MOVED_CYCLES = 2
+"""From the cycle in which a word is taken to that in which it is `Moved`."""
 
 
 class Moved:
@@ -33,7 +37,7 @@ def mover(clk, reset, turn, sums, moved, config):
     """Rows of some clusters, one after the other, a word a cycle; a row costs its words, if others wait, and three cycles, if not.
 
     turn: bank that words may go to in this cycle. sums: list of ``sums_stream``; a power of two of them, served round robin.
-    moved: ``Moved``, one cycle after the word was taken.
+    moved: ``Moved``, MOVED_CYCLES after the word was taken.
     """
     clusters = len(sums)
     last_word = config.slot_cycles - 1
@@ -50,7 +54,7 @@ def mover(clk, reset, turn, sums, moved, config):
     word, next_word = (Signal(modbv(0)[word_bits(config) :]) for _ in range(2))
     any_waits, transfer, row_ends, row_ended, late_reset = [Signal(False) for _ in range(5)]
 
-    # Numerators lie far apart: the cluster's number is in a register for each of them.
+    # Numerators lie far apart, a cycle behind: the cluster's number is in a register for each of them.
     served_now = like(served)  # from the next cycle on
     numerators = [Signal(intbv(0)[config.numerator_bits :]) for _ in range(config.lane_width)]
     moved_numerators = side_by_side(numerators)
@@ -58,10 +62,10 @@ def mover(clk, reset, turn, sums, moved, config):
     for place, numerator in enumerate(numerators):
         own_served, low = like(served), place * config.numerator_bits
         selections += [
-            register_copy(clk, served_now, own_served),
+            register_copy(clk, served, own_served),
             choose([s.numerators(low + config.numerator_bits, low) for s in sums], own_served, numerator),
         ]
-    entry, denominator = like(moved.entry), like(moved.denominator)
+    entry, place, denominator = like(moved.entry), like(moved.place), like(moved.denominator)
     selections += [
         choose([s.entry for s in sums], served, entry), choose([s.denominator for s in sums], served, denominator),
         register(clk, served_now, served),
@@ -136,21 +140,22 @@ def mover(clk, reset, turn, sums, moved, config):
         row_ended.next = row_ends
         late_reset.next = reset
 
-    @always(clk.posedge)
-    def control_of_moved():
-        moved.active.next = transfer and not reset
-        moved.last.next = row_ends and not reset
+    @always_comb
+    def place_in_bank():
+        place.next = word >> bank_bits
 
-    @always(clk.posedge)
-    def moved_word():
-        moved.place.next = word >> bank_bits
-        moved.entry.next = entry
-        moved.numerators.next = moved_numerators
-        moved.denominator.next = denominator
+    moved_word = [
+        delayed(clk, transfer, moved.active, MOVED_CYCLES, reset=reset),
+        delayed(clk, row_ends, moved.last, MOVED_CYCLES, reset=reset),
+        delayed(clk, place, moved.place, MOVED_CYCLES),
+        delayed(clk, entry, moved.entry, MOVED_CYCLES),
+        delayed(clk, denominator, moved.denominator, MOVED_CYCLES),
+        register(clk, moved_numerators, moved.numerators),
+    ]
 
     return (
         selections, valid_streams, candidates, round_robin, transfers, handshake, next_cluster, next_bank, row_in_hand,
-        cycle_before, control_of_moved, moved_word,
+        cycle_before, place_in_bank, moved_word,
     )  # fmt: skip
 
 
@@ -193,10 +198,10 @@ def movers(clk, reset, sums, writes, completed, config):
     """All movers: ``drain_rows`` of them, mover p takes the rows of the clusters c with c mod ``drain_rows`` = p.
 
     sums: list of ``sums_stream``, one a cluster. writes: list of ``RingWrite``, one a bank; completed: ``RowComplete``; both
-    one cycle after a word was taken.
+    MOVED_CYCLES after a word was taken.
     """
     count = config.drain_rows
-    turn_before = Signal(modbv(0)[max(1, clog2(count)) :])
+    turn_of_moved = Signal(modbv(0)[max(1, clog2(count)) :])
     turns = [Signal(modbv(0)[max(1, clog2(count)) :]) for _ in range(count)]
     moved = [Moved(config) for _ in range(count)]
 
@@ -208,8 +213,9 @@ def movers(clk, reset, sums, writes, completed, config):
         else:
             for p in range(count):
                 turns[p].next = (turns[p] + 1) & (count - 1)
-        turn_before.next = turns[0]
+
+    late_turn = delayed(clk, turns[0], turn_of_moved, MOVED_CYCLES)
 
     all_movers = [mover(clk, reset, turns[p], sums[p::count], moved[p], config=config) for p in range(count)]
-    banks = [_to_bank(bank, turn_before, moved, completed, writes[bank], config) for bank in range(count)]
-    return rotation, all_movers, banks
+    banks = [_to_bank(bank, turn_of_moved, moved, completed, writes[bank], config) for bank in range(count)]
+    return rotation, late_turn, all_movers, banks
