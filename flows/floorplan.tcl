@@ -69,7 +69,7 @@ namespace eval floorplan {
 
     # Four clusters of four lanes of eight multipliers. A cluster's lanes lie side by side in each dimension, for which their
     # products are added up; the fourth cluster has the right-hand ends of two rows.
-    proc lanes_and_keys {array} {
+    proc lanes {array} {
         for {set m 0} {$m < 8} {incr m} {
             set column [expr {4 * $m}]
             set lanes *.inst_lane_*.inst_multiplier_$m.*
@@ -84,12 +84,13 @@ namespace eval floorplan {
         }
         multiplier 58 {33 34 35} *comparator*
         multiplier 58 [from_to 36 51] *normalizer*
+    }
 
-        # Of the keys' words, 18 bits a memory.
+    # Of the keys' words, 18 bits a memory, for two dimensions: `columns` of each two.
+    proc keys {columns} {
         for {set part 0} {$part < 4} {incr part} {
-            set column [expr {9 * $part}]
             foreach {y lanes} {22 01 46 23} {
-                memory $y [from_to $column [expr {$column + 7}]] *.inst_lane_keys_\[$lanes\].*.memory.0.$part
+                memory $y [lindex $columns $part] *.inst_lane_keys_\[$lanes\].*.memory.0.$part
             }
         }
     }
@@ -97,8 +98,9 @@ namespace eval floorplan {
     # `small` and `small_3bit`: Q rows are in look-up tables.
     proc banked {} {
         set array *inst_banked_array
-        lanes_and_keys $array
-        foreach {cluster y column} {0 22 36 1 46 36 2 70 27 3 22 37} {
+        lanes $array
+        keys [list [from_to 0 7] [from_to 9 16] [from_to 18 25] [from_to 27 34]]
+        foreach {cluster y column} {0 22 17 1 46 36 2 70 27 3 22 37} {
             memory $y $column $array.inst_cluster_$cluster.inst_score_memory.*
         }
         # Two rows of V's eight dimensions are a word of its memory: the bytes of both beside the multipliers of their dimension.
@@ -112,27 +114,43 @@ namespace eval floorplan {
         }
     }
 
-    # `bert`: Q rows are in block RAMs next to the keys, two for a lane, and the sums of V take twice as many. Three places are left.
+    # `bert`: Q rows are in block RAMs, two for a lane, among the keys of their dimensions; the sums of V take twice as many. Three
+    # places are left.
     proc banked_wide {} {
         set array *inst_banked_array
-        lanes_and_keys $array
-        foreach {cluster y columns} {
-            0 22 {8 17 26 35 38 39 40 41} 1 46 {8 17 26 35 37 38 39 40} 2 70 {20 21 22 23 24 25 26 27} 3 22 {42 43 44 45 46 47 48 49}
-        } {
-            memory $y $columns $array.inst_cluster_$cluster.inst_lane_*
+        lanes $array
+        keys {{0 1 2 3 8 9 10 11} {12 13 14 15 16 17 18 19} {20 21 22 23 28 29 30 31} {32 33 34 35 36 37 38 39}}
+        foreach {cluster y low high} {0 22 4 24 1 46 4 24 2 70 6 24 3 22 40 46} {
+            foreach {half column} [list 0 $low 1 $high] {
+                memory $y [from_to $column [expr {$column + 3}]] $array.inst_cluster_$cluster.inst_lane_*.memory.0.$half
+            }
         }
-        foreach {cluster y column} {0 22 36 1 46 36 2 70 28 3 22 37} {
+        foreach {cluster y column} {0 22 44 1 46 40 2 70 28 3 22 45} {
             memory $y $column $array.inst_cluster_$cluster.inst_score_memory.*
         }
-        memory 46 [from_to 51 44] *raw_ring*
-        memory 70 [from_to 19 14] *comparator*
-        memory 70 [concat [from_to 0 13] 29] *row_sender*
+        # Two rows of V's eight dimensions are a word of its memory, 9 bits of them in each block RAM.
+        set places {}
+        for {set column 30} {$column < 52} {incr column} {
+            if {$column == 42 || $column == 43} {
+                lappend places 46 $column
+            }
+            lappend places 70 $column
+            if {$column >= 46} {
+                lappend places 82 $column
+            }
+        }
+        for {set part 0} {$part < 15} {incr part} {
+            foreach number [list $part [expr {$part + 15}]] {
+                memory [lindex $places 0] [lindex $places 1] *visible_sum*.memory.0.$number
+                set places [lrange $places 2 end]
+            }
+        }
+        memory 46 [from_to 44 51] *raw_ring*
+        memory 70 [concat [from_to 0 5] [from_to 10 18]] *row_sender*
+        memory 70 [concat [from_to 19 23] 29] *comparator*
         foreach block {level_memories score_store bitmap_ring entry_records} {
             memory 82 [from_to 0 45] *$block*
         }
-        memory 82 [from_to 46 51] {*visible_sum*.memory.0.2[4-9]}
-        memory 46 {43 42} {*visible_sum*.memory.0.2[23]}
-        memory 70 [from_to 51 30] *visible_sum*
     }
 
     # Eight rows of sixteen lanes, three rows of the array in one of the part; the memories of the columns in the middle.

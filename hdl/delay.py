@@ -47,12 +47,6 @@ def register_behind_logic(clk, source, target):
     return register(clk, source, target)
 
 
-@module
-def cleared_copy(clk, reset, source, copy):
-    """`register_copy` with a clear."""
-    return cleared_register(clk, reset, source, copy)
-
-
 @block
 def port_copy(clk, source, copy, names):
     """The same of the signals ``names`` of a port."""

@@ -80,7 +80,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     )  # fmt: skip
 
     chosen = Record(config)
-    power, lane_power = (probability_signal(config) for _ in range(2))
+    power = probability_signal(config)
     records = [ScoredKey(config) for _ in range(lanes)]
     dots = [dot_signal(config) for _ in range(lanes)]
     products = [[product_signal(config) for _ in range(width)] for _ in range(lanes)]
@@ -88,7 +88,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     actives = [Signal(False) for _ in range(lanes)]
     lane_array = [
         lane(
-            clk, reset, control, write, push(j), entry, fills[j], chosen_here(j), chosen, power_here(j), lane_power, keys[j],
+            clk, reset, control, write, push(j), entry, fills[j], chosen_here(j), chosen, power_here(j), power, keys[j],
             actives[j], records[j], dots[j], products[j], uses[j], config,
         )
         for j in range(lanes)
@@ -106,7 +106,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     memory = score_memory(clk, reset, scored, choose, head, taken, config)
     choice = choice_of_scores(
         clk, reset, choose, head, key_sets, usable, maximum, taken, chosen_here, chosen, power, powered, power_here,
-        lane_power, config,
+        config,
     )  # fmt: skip
     query_denominators = denominators(clk, reset, powered, power, drain_sum, denominator, drained, config)
 

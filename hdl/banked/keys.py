@@ -41,7 +41,7 @@ def scores_in_even_phases(cluster: int, config: Config) -> bool:
 
 
 class LaneWrite:
-    """Write port of one lane's memories; the memory is one of `enables`: {key set, value}."""
+    """Write port of one lane's memories, a cycle before the data; the memory is one of `enables`: {key set, value}."""
 
     def __init__(self, config: Config):
         self.enables = Signal(intbv(0)[2 * SETS :])
@@ -65,8 +65,8 @@ def _crossed(odd_phase, even, odd, keys, values):
 
 
 @block
-def _written_port(enable, write_address, read_address, address):
-    @always_comb
+def _written_port(clk, enable, write_address, read_address, address):
+    @always(clk.posedge)
     def select():
         if enable:
             address.next = write_address
@@ -109,14 +109,11 @@ def _operands(clk, odd_phase, even, odd, words):
 def _no_read_of_what_is_written(clk, write, port):
     """Simulation only."""
 
-    read = Signal(intbv(0)[2:])
-
     @always(clk.posedge)
     def check():
         if __debug__:
-            read.next = (2 if port.key_set else 0) | port.active
-            written = write.enables >> (read & 2)
-            assert not (read & 1 and written & 3), "keys are read and written at the same time"
+            written = write.enables >> (2 if port.key_set else 0)
+            assert not (port.active and written & 3), "keys are read and written at the same time"
 
     return check
 
@@ -125,7 +122,7 @@ def _no_read_of_what_is_written(clk, write, port):
 def lane_keys(clk, write, data, odd_phase, ports, config):
     """One lane's K and V in one copy, and the operands of the clusters that share it (`KeyPort`, KEY_CYCLES).
 
-    write: `LaneWrite`, with its `data`. odd_phase: that of the addresses.
+    write: `LaneWrite`, a cycle before its `data`. odd_phase: that of the addresses.
     ports: the lane's ports of two or four clusters; the first half of them scores in even phases.
     """
     assert KEY_CYCLES == 4 and WORD_CYCLES == 2, "the chosen address, block RAM, its register, the chosen word"
@@ -136,24 +133,24 @@ def lane_keys(clk, write, data, odd_phase, ports, config):
     # Clusters of port A, of port B: {even, odd}.
     half = len(ports) // 2
     pairs = [ports[p::half] for p in range(half)]
-    read_addresses = []
-    for pair in pairs:
-        chosen, addresses = ([Signal(intbv(0)[address_bits:]) for _ in range(2)] for _ in range(2))
-        read_addresses.append(addresses)
-        # Each of the two clusters reads K or V in each phase.
-        parts.append(_crossed(odd_phase, *(port.address for port in pair), *chosen))
-        parts += [register(clk, source, target) for source, target in zip(chosen, addresses)]
+    chosen = [[Signal(intbv(0)[address_bits:]) for _ in range(2)] for _ in pairs]
+    # Each of the two clusters reads K or V in each phase.
+    parts += [_crossed(odd_phase, *(port.address for port in pair), *read) for pair, read in zip(pairs, chosen)]
+    addresses_b = [Signal(intbv(0)[address_bits:]) for _ in range(2)]
+    if len(pairs) == 2:
+        parts += [register(clk, source, target) for source, target in zip(chosen[1], addresses_b)]
+    enables = like(write.enables)
+    parts.append(register(clk, write.enables, enables))
 
     words = [[Signal(intbv(0)[data_bits:]) for _ in range(2 * SETS)] for _ in range(2)]
     for memory in range(2 * SETS):
         value = memory % 2
         address_a = Signal(intbv(0)[address_bits:])
-        address_b = read_addresses[1][value] if len(pairs) == 2 else address_a
-        enable = write.enables(memory)
+        address_b = addresses_b[value] if len(pairs) == 2 else address_a
         parts += [
-            _written_port(enable, write.address, read_addresses[0][value], address_a),
+            _written_port(clk, write.enables(memory), write.address, chosen[0][value], address_a),
             dual_port_ram_with_registers(
-                clk, enable, address_a, data, words[0][memory], address_b, words[1][memory], depth=depth
+                clk, enables(memory), address_a, data, words[0][memory], address_b, words[1][memory], depth=depth
             ),
         ]  # fmt: skip
     parts += [_operands(clk, odd_phase, *pair, read) for pair, read in zip(pairs, words)]
@@ -182,12 +179,15 @@ def keys(clk, writes, odd_phase, ports, config):
     def memory_of_write():
         memory.next = concat(writes.key_set, writes.value)
 
-    @always(clk.posedge)
-    def writes_of_lanes():
+    @always_comb
+    def write_of_first_lane():
         enables[0].next = 0
         if writes.enable:
             enables[0].next = 1 << memory
         addresses[0].next = (writes.key << key_words) | writes.word
+
+    @always(clk.posedge)
+    def writes_of_lanes():
         for lane in range(1, lanes):
             enables[lane].next = enables[lane - 1]
             addresses[lane].next = addresses[lane - 1]
@@ -200,4 +200,4 @@ def keys(clk, writes, odd_phase, ports, config):
         for copy in range(copies)
         for lane in range(lanes)
     ]  # fmt: skip
-    return memory_of_write, writes_of_lanes, memories
+    return memory_of_write, write_of_first_lane, writes_of_lanes, memories

@@ -9,7 +9,7 @@ from hdl.banked.index_queue import index_queue
 from hdl.banked.interfaces import SUM_SLOTS, Record, ScoredKey, product_bits, slot_bits, word_bits
 from hdl.banked.query_rows import MULTIPLIERS_A_PART, query_memory
 from hdl.banked.timing import PROBABILITY_STAGE, SELECT_STAGE, late_scan_cycles, scan_is_late
-from hdl.delay import cleared_copy, delayed, register
+from hdl.delay import delayed, register, register_behind_logic, register_copy
 from hdl.hierarchy import module
 from hdl.multiplier import multiplier
 from hdl.stream import Signed
@@ -192,20 +192,21 @@ def lane(
         scored: `ScoredKey` of the score phase before, while its dot product stands still.
         dot: dot product (`dot_product`), stands still from a score phase's last word to the next one's first.
         products: signed, [dimension], stage 6: in a value phase what the lane adds to its query's sums; zero without one.
-        uses: a bit for each sum slot, stage 6: that of the query, in a value phase.
+        uses: a bit for each sum slot, stage 5: that of the query, in a value phase.
     """
     width = config.lane_width
 
     now = Record(config)
     slot = Signal(intbv(0)[slot_bits(config) :])
-    active_before, weighs, idle, value_active = (Signal(False) for _ in range(4))
+    active_before, weighs, value_active = (Signal(False) for _ in range(3))
     row_address = Signal(intbv(0)[slot_bits(config) + word_bits(config) :])
     query_word = Signal(intbv(0)[width * OPERAND_BITS :])
     probability = Signal(intbv(0)[config.probability_bits :])
     terms = [Signed(2 * OPERAND_BITS).signal() for _ in range(width)]
-    # A lane's multipliers lie far apart: each few have a copy of their own, 0 without a value.
-    probabilities = [like(probability) for _ in range(0, width, MULTIPLIERS_A_PART)]
-    slot_bit, used = (Signal(intbv(0)[SUM_SLOTS:]) for _ in range(2))
+    weight, next_weight = like(probability), like(probability)  # 0 without a value
+    # A lane's multipliers lie far apart: each few have a copy of their own.
+    weights = [like(weight) for _ in range(0, width, MULTIPLIERS_A_PART)]
+    slot_bit = Signal(intbv(0)[SUM_SLOTS:])
     sum_slot_bits = clog2(SUM_SLOTS)
 
     what = work(clk, reset, control, push, entry, chosen_here, chosen, now, scored, fills, config)
@@ -228,27 +229,32 @@ def lane(
             probability.next = power
 
     slot_when_selected = delayed(clk, now.slot, slot, SELECT_STAGE)
-    active_at_probability = delayed(clk, now.active, active_before, PROBABILITY_STAGE - 1, reset=reset)
+    active_at_probability = delayed(clk, now.active, active_before, PROBABILITY_STAGE, reset=reset)
+
+    @always_comb
+    def weight_of_key():
+        if active_before and control.value_is_near:
+            next_weight.next = probability
+        else:
+            next_weight.next = 0
+
+    copies = [register_behind_logic(clk, next_weight, weight)] + [register_copy(clk, weight, copy) for copy in weights]
 
     @always(clk.posedge)
     def weighing():
         weighs.next = active_before and control.value_is_near and not reset
-        idle.next = not (active_before and control.value_is_near)
 
-    copies = [cleared_copy(clk, idle, probability, copy) for copy in probabilities]
     weighing_when_selected = register(clk, weighs, value_active)
 
     @always_comb
     def sum_slot():
         slot_bit.next = 1 << slot[sum_slot_bits:]
 
-    # Stages 5 and 6.
     @always(clk.posedge)
     def sum_slot_of_products():
-        used.next = 0
+        uses.next = 0
         if value_active:
-            used.next = slot_bit
-        uses.next = used
+            uses.next = slot_bit
 
     rows = query_memory(clk, row, row_address, control.value_is_next, query_word, config)
 
@@ -256,7 +262,7 @@ def lane(
     multipliers = []
     for m in range(width):
         high, low = (m + 1) * OPERAND_BITS, m * OPERAND_BITS
-        copy = probabilities[m // MULTIPLIERS_A_PART]
+        copy = weights[m // MULTIPLIERS_A_PART]
         probability_high, probability_low = copy(config.probability_bits, QUERY_PLACE), copy(QUERY_PLACE, 0)
         key_byte = keys.data(high, low)
         multipliers.append(
@@ -269,6 +275,6 @@ def lane(
     score = dot_product(clk, control, terms, dot, config)
 
     return (
-        what, addresses, address_of_query, probability_of_choice, slot_when_selected, active_at_probability, weighing,
-        copies, weighing_when_selected, sum_slot, sum_slot_of_products, rows, multipliers, score,
+        what, addresses, address_of_query, probability_of_choice, slot_when_selected, active_at_probability, weight_of_key,
+        copies, weighing, weighing_when_selected, sum_slot, sum_slot_of_products, rows, multipliers, score,
     )  # fmt: skip

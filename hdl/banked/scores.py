@@ -4,7 +4,7 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import FACTOR_SHIFT_BITS, MANTISSA_BITS, SCORE_FRACTION, clog2
 from hdl.banked.interfaces import SUM_SLOTS, Event, ScoreRecord, address_bits, dot_signal, probability_signal, slot_bits
-from hdl.banked.timing import CHOSEN_CYCLES, LANE_POWER_CYCLES, POWER_CYCLES, SCORED_CYCLES
+from hdl.banked.timing import CHOSEN_CYCLES, POWER_CYCLES, SCORED_CYCLES
 from hdl.delay import delayed
 from hdl.exp2 import probability
 from hdl.hierarchy import module
@@ -226,7 +226,7 @@ def score_memory(clk, reset, scored, choose, head, taken, config):
 @module
 def choice_of_scores(
     clk, reset, choose, head, key_sets, usable, maximum, taken, chosen_here, chosen, power, powered, power_here,
-    lane_power, config,
+    config,
 ):  # fmt: skip
     """Each lane's oldest score, if its query's turn has come and its maximum is final, becomes a probability.
 
@@ -234,14 +234,13 @@ def choice_of_scores(
     head:       <j  >                       HEAD_CYCLES (2) after lane j's turn
     chosen:          <j  >                  CHOSEN_CYCLES (3)
     power:                     <j  >        POWER_CYCLES (5)
-    lane_power:                     <j  >   LANE_POWER_CYCLES (6)
 
     Args:
         choose: `Burst`.
         head, taken: of the score memory. key_sets, usable: bit for each slot. maximum: of the slot `head.slot`.
         chosen_here: bit for each lane: its turn. chosen: `Record`, not active if there is none.
         power: its probability, 11 fraction bits. powered: `Event`: there is one.
-        power_here, lane_power: bit for each lane, and the probability on its way there.
+        power_here: bit for each lane: the probability is its own.
     """
     lanes = config.lanes
     gap_bits = config.maximum_bits + SCORE_FRACTION + 1
@@ -281,8 +280,7 @@ def choice_of_scores(
 
     powers = probability(clk, distance, power)
     alongside = [
-        delayed(clk, choices, power_here, LANE_POWER_CYCLES - CHOSEN_CYCLES, reset=reset),
-        delayed(clk, power, lane_power, LANE_POWER_CYCLES - POWER_CYCLES),
+        delayed(clk, choices, power_here, cycles, reset=reset),
         delayed(clk, chosen.active, powered.active, cycles, reset=reset),
         delayed(clk, chosen.slot, powered.slot, cycles),
     ]

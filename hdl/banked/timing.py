@@ -4,8 +4,8 @@ Stages count cycles from that in which a word's address goes to the key memories
 
     0  address for the key memories          now_slot, now_key
     1  address of the key memories, chosen for each of their ports
+    2  (`PROBABILITY_STAGE`) the lane's probability, or 0, goes to where its multipliers are
     3  words of the key memories
-    3  the lane's probability goes to its multipliers, or 0
     4  word of K or V, chosen for each cluster; Q word or probability is selected
     5  operands, the multipliers' registers
     6  products
@@ -39,8 +39,8 @@ KEY_CYCLES = 1 + WORD_CYCLES + 1
 and back."""
 
 SELECT_STAGE = KEY_CYCLES
-PROBABILITY_STAGE = SELECT_STAGE - 1
-"""The lane's probability goes to its multipliers."""
+PROBABILITY_STAGE = SELECT_STAGE - 2
+"""The lane's probability is on its way to its multipliers."""
 
 OPERAND_STAGE = KEY_CYCLES + 1
 PRODUCT_STAGE = OPERAND_STAGE + 1
@@ -60,10 +60,7 @@ CHOSEN_CYCLES = HEAD_CYCLES + 1
 """... to the record for the lane."""
 
 POWER_CYCLES = CHOSEN_CYCLES + PROBABILITY_CYCLES
-"""... to its probability."""
-
-LANE_POWER_CYCLES = POWER_CYCLES + 1
-"""... to the probability at the lane, which needs the one before for so long."""
+"""... to its probability, which the lane takes in the same cycle: it needs the one before for so long."""
 
 
 def total_stage(config: Config) -> int:
@@ -122,8 +119,8 @@ def choose_position(config: Config) -> int:
     """
     period = 2 * config.slot_cycles
     latest = config.slot_cycles - 1 - (config.lanes - 1) - (CHOSEN_CYCLES + 1)
-    earliest = PROBABILITY_STAGE - 1 - LANE_POWER_CYCLES
-    assert latest + (config.lanes - 1) + LANE_POWER_CYCLES + 1 <= config.slot_cycles + PROBABILITY_STAGE
+    earliest = PROBABILITY_STAGE - 1 - POWER_CYCLES
+    assert latest + (config.lanes - 1) + POWER_CYCLES + 1 <= config.slot_cycles + PROBABILITY_STAGE
     assert earliest <= latest, "more lanes than cycles of a phase"
     useful = _first_scan(config) + (config.lanes - 1) + SCORED_CYCLES + KNOWN_CYCLES - HEAD_CYCLES
     while useful > latest:

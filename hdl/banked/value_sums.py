@@ -8,7 +8,7 @@ memory serve both queries in turn.
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from hdl.add_chosen import add_chosen
-from hdl.add_subtract import add_subtract, unlike
+from hdl.add_subtract import add_subtract
 from hdl.adder_tree import adder_tree, tree_bits, tree_cycles
 from hdl.banked.interfaces import (
     SUM_SLOTS,
@@ -16,7 +16,7 @@ from hdl.banked.interfaces import (
     row_sum_bits,
     word_bits,
 )
-from hdl.banked.timing import PRODUCT_STAGE, SEPARATION_CYCLES, drain_delay, lanes_total_stage
+from hdl.banked.timing import OPERAND_STAGE, PRODUCT_STAGE, SEPARATION_CYCLES, drain_delay, lanes_total_stage
 from hdl.delay import cleared_register, delayed, register, register_copy
 from hdl.hierarchy import module
 from hdl.memory import TABLE_WORDS, distributed_ram
@@ -43,43 +43,52 @@ def _phase_later(clk, totals, late, word, config):
     )
 
 
+@module
+def _unlike_in_next(clk, left_next, right_next, differ):
+    """What `unlike` says, from the flags of a cycle before: a register for one dimension, as they lie far apart."""
+
+    @always(clk.posedge)
+    def compare():
+        differ.next = left_next != right_next
+
+    return compare
+
+
 @block
-def _sums_of_lanes(clk, products, firsts, first, second):
+def _sums_of_lanes(clk, products, firsts_next, first, second):
     """Of one dimension: the sum of the lanes' `products` that are the first query's, and that of the others.
 
     They are half of what all lanes' sum and the difference between the two queries' add up to, and half of what they differ
     by: gates in front of an adder would take look-up tables, but to subtract in some cycles takes none on ECP5.
 
-    firsts: [lane], flags, with the products; first, second: signed, SEPARATION_CYCLES + log2(N) cycles later.
+    firsts_next: [lane], flags, a cycle before the products; first, second: signed, SEPARATION_CYCLES + log2(N) cycles after these.
     """
     all_ = like(first)
     total = adder_tree(clk, products, all_) if len(products) > 1 else wire(products[0], all_)
-    pieces, nodes = [], list(zip(products, firsts))
+    pieces, nodes = [], list(zip(products, firsts_next))
     while len(nodes) > 1:
         pairs, nodes = list(zip(nodes[::2], nodes[1::2])), []
-        for (left, left_first), (right, right_first) in pairs:
+        for (left, left_next), (right, right_next) in pairs:
             difference, late_difference = (Signed(len(left) + 1).signal() for _ in range(2))
-            subtract, late_first = Signal(False), Signal(False)
+            subtract, left_first = Signal(False), Signal(False)
             pieces += [
-                unlike(left_first, right_first, subtract),
+                _unlike_in_next(clk, left_next, right_next, subtract),
                 add_subtract(left, right, subtract, difference),
                 delayed(clk, difference, late_difference, 1),
-                delayed(clk, left_first, late_first, 1) if len(pairs) > 1 else (),
+                delayed(clk, left_next, left_first, 1),
             ]
-            nodes.append((late_difference, late_first))
+            nodes.append((late_difference, left_first))
     ((difference, of_first),) = nodes  # what the first query has more than the second one, or the other way round
 
     twice_first, twice_second = (Signed(len(first) + 1).signal() for _ in range(2))
     is_of_first, is_of_second, of_second = (Signal(False) for _ in range(3))
-    # Registers for each dimension, as they lie far apart.
-    source = left_first if len(products) > 1 else of_first
-    copied = register_copy if len(products) > 1 else lambda clk, flag, copy: wire(flag, copy)
 
     @always_comb
     def other():
-        of_second.next = not source
+        of_second.next = not of_first
 
-    pieces += [copied(clk, source, is_of_first), copied(clk, of_second, is_of_second)]
+    # Registers for each dimension, as they lie far apart.
+    pieces += [register_copy(clk, of_first, is_of_first), register_copy(clk, of_second, is_of_second)]
 
     @always(clk.posedge)
     def separate():
@@ -179,8 +188,8 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
 
     Args:
         control: `Control`.
-        products: signed, [lane][dimension], stage 5; zero if the lane adds nothing in this value phase.
-        uses: [lane], a bit for each sum slot, stage 5: the query to which they belong.
+        products: signed, [lane][dimension], `PRODUCT_STAGE`; zero if the lane adds nothing in this value phase.
+        uses: [lane], a bit for each sum slot, a stage before: the query to which they belong.
         sums: signed, M of them; filled: they belong to a row that drains.
     """
     lanes, width, words = config.lanes, config.lane_width, word_bits(config)
@@ -195,10 +204,10 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
     added, totals = (
         [[Signed(total_bits).signal() for _ in range(width)] for _ in range(SUM_SLOTS)] for _ in range(2)
     )  # fmt: skip
-    firsts = [use(0) for use in uses]
+    firsts_next = [use(0) for use in uses]
     for m in range(width):
         of_lanes = [products[lane][m] for lane in range(lanes)]
-        pieces.append(_sums_of_lanes(clk, of_lanes, firsts, added[0][m], added[1][m]))
+        pieces.append(_sums_of_lanes(clk, of_lanes, firsts_next, added[0][m], added[1][m]))
         pieces += [delayed(clk, added[slot][m], totals[slot][m], padding) for slot in range(SUM_SLOTS)]
     late = [Signed(total_bits).signal() for _ in range(width)]
     pieces.append(_phase_later(clk, totals[1], late, control.total_word, config))
@@ -226,8 +235,8 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
         second_may_drain.next = control.drain and control.drain_sum != 0
 
     pieces += [
-        delayed(clk, any_use(0), used_first, at_totals - PRODUCT_STAGE, reset=reset),
-        delayed(clk, any_use(1), used_second, at_totals - PRODUCT_STAGE, reset=reset),
+        delayed(clk, any_use(0), used_first, at_totals - OPERAND_STAGE, reset=reset),
+        delayed(clk, any_use(1), used_second, at_totals - OPERAND_STAGE, reset=reset),
         delayed(clk, used_second, used_late, config.slot_cycles, reset=reset),
         delayed(clk, first_may_drain, first_drains, late_drain, reset=reset),
         delayed(clk, second_may_drain, drains_second, late_drain + config.slot_cycles, reset=reset),
