@@ -308,3 +308,19 @@ def collect(clk, stream, received, count=None, stall_probability=0.0, seed=0):
                     ready.next = False
 
     return sink
+
+
+@block
+def collect_behind(clk, stream, signal, received):
+    """Append to ``received`` what ``signal`` is in the cycle after each item of ``stream`` was taken."""
+
+    @instance
+    def watch():
+        taken = False
+        while True:
+            yield clk.posedge
+            if taken:
+                received.append(int(signal))
+            taken = bool(stream.valid and stream.ready)
+
+    return watch

@@ -12,7 +12,7 @@ from golden.config import CONFIGS
 from hdl.banked.cluster import cluster
 from hdl.banked.interfaces import KeyPort, queries_stream, row_stream, sums_stream, word_bits, words_stream
 from hdl.banked.timing import KEY_CYCLES
-from tests.cosimulation import NETLIST, collect, drive, make, run
+from tests.cosimulation import NETLIST, collect, collect_behind, drive, make, run
 
 TINY, SMALL, BERT = CONFIGS["tiny"], CONFIGS["small"], CONFIGS["bert"]
 SETS = 2
@@ -143,22 +143,6 @@ def key_memories(clk, score_phase, ports, work, config):
     return read
 
 
-@block
-def numerators_behind(clk, sums, numerators):
-    """Those of an item come in the cycle after it was taken."""
-
-    @instance
-    def watch():
-        taken = False
-        while True:
-            yield clk.posedge
-            if taken:
-                numerators.append(int(sums.numerators))
-            taken = bool(sums.valid and sums.ready)
-
-    return watch
-
-
 def simulate(engine, config, work, header_stall=0.0, row_stall=0.0, word_stall=0.0, out_stall=0.0, max_cycles=40000):
     """Cycles taken, and lanes busy in [score, value] phases, summed over phases."""
     clk, reset = Signal(False), Signal(False)
@@ -197,7 +181,7 @@ def simulate(engine, config, work, header_stall=0.0, row_stall=0.0, word_stall=0
             drive(clk, row, beats, row_stall, seed=2),
             drive(clk, words, items, word_stall, seed=3),
             collect(clk, sums, taken, stall_probability=out_stall, seed=4),
-            numerators_behind(clk, sums, numerators),
+            collect_behind(clk, sums, sums.numerators, numerators),
             utilisation(),
         ],
         until=lambda: len(numerators) == len(work.q) * config.slot_cycles,

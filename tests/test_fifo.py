@@ -2,12 +2,12 @@
 import random
 
 import pytest
-from myhdl import Signal
+from myhdl import Signal, always, block
 
-from hdl.fifo import fifo, half_slice, register_slice
+from hdl.fifo import fifo, half_slice, register_slice, spread_fifo
 from hdl.hierarchy import module
 from hdl.stream import Bits, Flag, Signed, Stream
-from tests.cosimulation import ENGINES, collect, drive, make, run
+from tests.cosimulation import ENGINES, collect, collect_behind, drive, make, run
 
 STALLS = [(0, 0), (0.5, 0), (0, 0.5), (0.7, 0.2), (0.2, 0.7)]
 
@@ -40,6 +40,38 @@ def transfer(engine, buffer, count, inp_stall=0, out_stall=0, **parameters):
 @pytest.mark.parametrize("depth", [2, 16])
 def test_fifo_keeps_every_item_in_order(engine, inp_stall, out_stall, depth):
     transfer(engine, fifo, 200, inp_stall, out_stall, depth=depth)
+
+
+@module
+def spread_alone(clk, reset, inp, out, key, last, depth):
+    return spread_fifo(clk, reset, inp, [inp.key, inp.last], out, [key, last], depth)
+
+
+@block
+def takes(clk, ready, stall, seed):
+    generator = random.Random(seed)
+
+    @always(clk.posedge)
+    def step():
+        ready.next = generator.random() >= stall
+
+    return step
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("inp_stall, out_stall", STALLS)
+@pytest.mark.parametrize("depth", [2, 16])
+def test_parts_of_a_spread_fifo_are_a_cycle_behind_in_order(engine, inp_stall, out_stall, depth):
+    clk, reset, inp, _ = streams()
+    out, key, last = Stream(), Bits(9).signal(), Bits(1).signal()
+    sent, keys, lasts = items(200), [], []
+    cycles = run(clk, reset,
+                 [make(engine, spread_alone, clk, reset, inp, out, key, last, depth=depth),
+                  drive(clk, inp, sent, inp_stall, seed=1), takes(clk, out.ready, out_stall, seed=2),
+                  collect_behind(clk, out, key, keys), collect_behind(clk, out, last, lasts)],
+                 until=lambda: len(keys) >= 200)
+    assert (keys, lasts) == ([item["key"] for item in sent], [item["last"] for item in sent])
+    assert inp_stall or out_stall or cycles <= 200 + 9
 
 
 @pytest.mark.parametrize("engine", ENGINES)
