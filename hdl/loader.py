@@ -9,7 +9,7 @@ from hdl.delay import stream_register
 from hdl.fifo import fifo, register_slice
 from hdl.hierarchy import module
 from hdl.loader_control import Moves, loader_control
-from hdl.occupancy import any_left, room_left
+from hdl.occupancy import any_left, room_for_two
 from hdl.quantizer import rows_stream
 from hdl.query_writer import query_beats_stream, query_writer
 from hdl.stream import Bits, Flag, Stream
@@ -60,7 +60,7 @@ def loader(
     places = [wire(getattr(moves, name), getattr(coming, name)) for name in names]
     left, keys_come, keys_left, any_keys = (Signal(False) for _ in range(4))
     queue = [
-        room_left(clk, reset, coming.valid, left, moves.ready, MOVES),
+        room_for_two(clk, reset, late.valid, left, moves.ready, MOVES),
         any_left(clk, reset, keys_come, keys_left, any_keys, MOVES),
         stream_register(clk, reset, coming, late),
         fifo(clk, reset, late, moved, depth=MOVES),
@@ -69,11 +69,14 @@ def loader(
     @always_comb
     def beat():
         coming.valid.next = moves.key or moves.value or moves.query or moves.marker
-        keys_come.next = moves.key or moves.value
         coming.predict_dims.next = head.predict_dims
         coming.data.next = frame.tdata
         if moves.padding:
             coming.data.next = 0
+
+    @always_comb
+    def keys_on_their_way():
+        keys_come.next = late.valid and (late.key or late.value)
 
     @always(clk.posedge)
     def leave():
@@ -182,6 +185,6 @@ def loader(
             moved.ready.next = queries_written and moving_rows.ready
 
     return (
-        control, places, queue, beat, leave, go_together, row_beats, row_register, array_beats, way_there, arrangement, arrivals,
+        control, places, queue, beat, keys_on_their_way, leave, go_together, row_beats, row_register, array_beats, way_there, arrangement, arrivals,
         keys_underway, word_beats, writer, value_beats, summands, sums, readiness,
     )  # fmt: skip

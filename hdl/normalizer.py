@@ -13,7 +13,7 @@ from hdl.delay import cleared_register, delayed, held
 from hdl.factors import factors_stream
 from hdl.fifo import fifo, half_slice
 from hdl.hierarchy import module
-from hdl.occupancy import any_left, room_left
+from hdl.occupancy import any_left, room_for_two
 from hdl.stream import Bits, Flag, Signed, Stream
 from hdl.visible_sum import VISIBLE_SUM_CYCLES, VisibleStep, visible_sum
 from hdl.weighted_sum import WEIGHTED_SUM_CYCLES, weighted_sum
@@ -97,15 +97,16 @@ def step_control(
     causal, head_last = Signal(False), Signal(False)
     queries_left = Signal(intbv(0)[len(work.count) :])
     row = Signal(intbv(0)[len(read.row) :])
-    group = Signal(modbv(0)[len(read.group) :])
+    group = Signal(modbv(0)[len(read.group) :])  # of the step before
 
-    word_ends = Signal(words == 1)
-    block_ends, walk_ends, beat_ends = [Signal(False) for _ in range(3)]
+    word_begins, word_ends, group_begins = Signal(True), Signal(words == 1), Signal(True)
+    block_ends, walk_ends, beat_begins, beat_ends = [Signal(False) for _ in range(4)]
     is_room, any_factors, any_groups = (Signal(value) for value in (True, False, False))
-    query_step, query_begins, beat_made, advance, group_ends, take, follow = [Signal(False) for _ in range(7)]
+    query_step, query_begins, group_begun, advance, group_ends, take, follow = [Signal(False) for _ in range(7)]
 
     @always_comb
     def places():
+        beat_begins.next = (word & (beat_words - 1)) == 0
         beat_ends.next = (word & (beat_words - 1)) == beat_words - 1
         block_ends.next = queries_left == 1
         walk_ends.next = keys_to_walk <= 1
@@ -115,15 +116,14 @@ def step_control(
     def decision():
         query_step.next = (
             state == state_names.QUERIES
-            and is_room
-            and (word != 0 or (any_factors and any_groups))
+            and (is_room or not beat_begins)
+            and (not word_begins or (any_factors and (any_groups or not group_begins)))
         )
 
     @always_comb
     def consequences():
         advance.next = query_step or state == state_names.RESTART or state == state_names.WALK
-        query_begins.next = query_step and word == 0
-        beat_made.next = query_step and beat_ends
+        query_begins.next = query_step and word_begins
         group_ends.next = query_step and word_ends and (row == group_queries - 1 or block_ends)
         follow.next = query_step and word_ends and block_ends and work.valid and not work.head_first
 
@@ -172,14 +172,18 @@ def step_control(
         if take:
             queries_left.next = work.count
             row.next = 0
+            group_begins.next = True
             word.next = 0
+            word_begins.next = True
             word_ends.next = words == 1
         elif advance:
+            word_begins.next = word_ends
             if word_ends:
                 word.next = 0
                 word_ends.next = words == 1
                 if state == state_names.QUERIES:
                     queries_left.next = queries_left - 1
+                    group_begins.next = row == group_queries - 1
                     if row == group_queries - 1:
                         row.next = 0
                     else:
@@ -220,34 +224,36 @@ def step_control(
             elif causal:
                 key.next = key + 1
 
+    # What waits is counted elsewhere, and hears of a step a cycle later: early enough for the next query, four cycles or more later.
     waiting = [
-        any_left(clk, reset, factors_found, query_begins, any_factors, limit - 1),
-        any_left(clk, reset, filled, group_ends, any_groups, limit - 1),
-        room_left(clk, reset, beat_made, beat_sent, is_room, BEATS_IN_FLIGHT),
+        any_left(clk, reset, factors_found, query.first, any_factors, limit - 1),
+        any_left(clk, reset, filled, group_begun, any_groups, limit - 1),
+        room_for_two(clk, reset, query.beat, beat_sent, is_room, BEATS_IN_FLIGHT),
     ]
 
     @always(clk.posedge)
     def group_of_block():
         if reset:
             group.next = 0
-        elif group_ends:
+        elif released:
             group.next = group + 1
 
     # The step in registers -----------------------------------------------------------------------------------------------
     step_row = Signal(intbv(0)[len(read.row) :])
-    step_group = Signal(modbv(0)[len(read.group) :])
 
     @always(clk.posedge)
     def step_control_registers():
         if reset:
             step.valid.next = False
             query.first.next = False
+            group_begun.next = False
             query.beat.next = False
             released.next = False
         else:
             step.valid.next = advance
             query.first.next = query_begins
-            query.beat.next = beat_made
+            group_begun.next = query_begins and group_begins
+            query.beat.next = query_step and beat_ends
             released.next = group_ends
 
     @always_comb
@@ -265,9 +271,8 @@ def step_control(
         query.row_last.next = word_ends
         query.head_last.next = word_ends and block_ends and head_last
         step_row.next = row
-        step_group.next = group
         read.row.next = step_row
-        read.group.next = step_group
+        read.group.next = group
         read.word.next = step.word
 
     return (

@@ -10,6 +10,26 @@ def room_left(clk, reset, taken, freed, is_room, places):
 
 
 @block
+def room_for_two(clk, reset, taken, freed, is_room, places):
+    """`is_room` (a register): of the `places`, two are free. So `taken` may come a cycle late, when one more has been decided on."""
+    left = Signal(intbv(places, min=0, max=places + 1))
+
+    @always(clk.posedge)
+    def count():
+        if reset:
+            left.next = places
+            is_room.next = True
+        elif freed and not taken:
+            left.next = left + 1
+            is_room.next = left != 0
+        elif taken and not freed:
+            left.next = left - 1
+            is_room.next = left > 2
+
+    return count
+
+
+@block
 def any_left(clk, reset, come, gone, is_there, most, at_reset=0):
     """`is_there` (a register): of the items, which have `come` and `gone` one by one, one is left; never more than `most`."""
     left = Signal(intbv(at_reset, min=0, max=most + 1))
