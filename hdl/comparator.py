@@ -31,6 +31,7 @@ from hdl.fifo import fifo
 from hdl.hierarchy import module
 from hdl.keep import keep
 from hdl.memory import ram
+from hdl.occupancy import any_left
 from hdl.stream import Bits, Flag, Signed, Stream
 from hdl.threshold import reach_stream, request_stream, threshold_search
 from hdl.weight_sum import weight_sum
@@ -101,7 +102,7 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
     kept_count: number of bits set, for one cycle a chunk, else 0 (0 ... predict_keys).
 
     One chunk a cycle for queries of 16 chunks and more, at least 15 cycles a query. With predict_keys = 8, a query's
-    first bits are valid 33 cycles after its last chunk was transferred, its result 17 cycles after its last bits.
+    first bits are valid 33 cycles after its last chunk was transferred, its result 18 cycles after its last bits.
     """
     depth = 1 << clog2(config.max_chunks + TURNAROUND)
     word_bits = config.predict_keys * DISTANCE_BITS
@@ -234,31 +235,24 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
         totals_in.residual.next = reach.residual
 
     # A result must not overtake the bits of its query: queries whose bits have left and whose division hasn't begun.
-    complete = Signal(intbv(0, min=0, max=QUERIES + 1))
-    divides, bits_end = [Signal(False) for _ in range(2)]
+    any_complete, starts, bits_end = [Signal(False) for _ in range(3)]
 
     @always(clk.posedge)
     def last_bits():
         bits_end.next = bits.valid and bits.ready and bits.last and not reset
 
-    @always_comb
-    def beginning():
-        divides.next = division.valid and division.ready
+    completions = any_left(clk, reset, bits_end, starts, any_complete, QUERIES)
 
+    # All of these are far away from one another: the divider is ready, and stays so, a cycle before it starts.
     @always(clk.posedge)
-    def completions():
-        if reset:
-            complete.next = 0
-        elif bits_end and not divides:
-            complete.next = complete + 1
-        elif divides and not bits_end:
-            complete.next = complete - 1
+    def start_of_division():
+        starts.next = division.ready and kept_sums.valid and totals.valid and any_complete and not starts and not reset
 
     @always_comb
     def divisions():
-        division.valid.next = kept_sums.valid and totals.valid and complete != 0
-        kept_sums.ready.next = division.ready and totals.valid and complete != 0
-        totals.ready.next = division.ready and kept_sums.valid and complete != 0
+        division.valid.next = starts
+        kept_sums.ready.next = starts
+        totals.ready.next = starts
         division.divisor.next = totals.weight_sum
         if totals.residual:
             division.dividend.next = kept_sums.kept_sum
@@ -292,8 +286,8 @@ def comparator(clk, reset, chunks, bits, results, kept_count, config):
         bits_with_fields,
         query_totals,
         last_bits,
-        beginning,
         completions,
+        start_of_division,
         divisions,
         share,
     )

@@ -8,7 +8,7 @@ from hdl.banked.keys import KeyWrites
 from hdl.banked.query_ring import QueryRingWrites
 from hdl.comparator import bits_stream, chunks_stream, comparator, results_stream
 from hdl.counters import Events
-from hdl.delay import cleared_register, register, register_copy
+from hdl.delay import cleared_register, far_copy, register, register_copy
 from hdl.group_starts import GroupStarts
 from hdl.hierarchy import module
 from hdl.loader import loader
@@ -56,6 +56,7 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
     load_reset, quantize_reset, predict_reset, compare_reset, attend_reset, output_reset = resets = [
         Signal(True) for _ in range(6)
     ]
+    control_reset = Signal(True)
     status, events = CoreStatus(), Events(config)
     descriptor, rows, levels, head = (
         descriptor_stream(config), rows_stream(config), levels_stream(config), head_stream(config),
@@ -83,9 +84,9 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
     def any_reset():
         restart.next = reset or status.soft_reset or reset_left != 0
 
-    copies = [register_copy(clk, restart, copy) for copy in resets]
+    copies = [far_copy(clk, restart, copy) for copy in resets], register_copy(clk, reset, control_reset)
 
-    control = registers(clk, reset, s_axil, descriptor, status, events, config)
+    control = registers(clk, control_reset, s_axil, descriptor, status, events, config)
     load = loader(
         clk, load_reset, s_axis, descriptor, rows, head, keys, queries, values, value_sums, queries_done, done_seen,
         done_seen_key_set, poison_valid, poison_tag, status, config,

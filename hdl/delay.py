@@ -40,6 +40,13 @@ def register_copy(clk, source, copy):
     return register(clk, source, copy)
 
 
+@block
+def far_copy(clk, source, copy):
+    """``register_copy`` for a part that is far away: two of them in a row."""
+    halfway = like(copy)
+    return register_copy(clk, source, halfway), register_copy(clk, halfway, copy)
+
+
 @module
 def register_behind_logic(clk, source, target):
     """A register whose constants are logic: a module, or synthesis would make a clear or a set of them. On ECP5 eight flip-flops

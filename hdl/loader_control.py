@@ -90,7 +90,7 @@ def loader_control(
     BAD_PREDICT_DIMS = int(ErrorCode.BAD_PREDICT_DIMS)
     last_beat, beat_before_last = config.row_beats - 1, max(0, config.row_beats - 2)
     last_in_group = config.predict_queries - 1
-    states = enum("IDLE", "CHECK", "ADMIT", "KEYS", "VALUES", "OPEN", "QUERIES", "MARK", "DRAIN")
+    states = enum("IDLE", "TAKE", "CHECK", "ADMIT", "KEYS", "VALUES", "OPEN", "QUERIES", "MARK", "DRAIN")
     state = Signal(states.IDLE)
 
     # The descriptor in hand; its settings stay in ``head``, whose next item they become. That is far from here, with the predictor
@@ -106,7 +106,7 @@ def loader_control(
 
     @always(clk.posedge)
     def settings():
-        if state == states.IDLE:
+        if descriptor.ready:
             bad.next = descriptor.bad
             queries_alone.next = descriptor.mode
             n_q.next = descriptor.n_q
@@ -121,9 +121,10 @@ def loader_control(
         head.n_k.next = n_k
         head.predict_dims.next = predict_dims
 
-    @always_comb
+    # The queue is far away, too: a register says to it, and to all settings, that the descriptor goes.
+    @always(clk.posedge)
     def next_descriptor():
-        descriptor.ready.next = state == states.IDLE and not reset
+        descriptor.ready.next = state == states.IDLE and descriptor.valid and not reset
 
     @always(clk.posedge)
     def check():
@@ -180,7 +181,7 @@ def loader_control(
 
     @always(clk.posedge)
     def begin_to_count():
-        begin.next = reset or state == states.IDLE or state == states.CHECK
+        begin.next = reset or state == states.IDLE or state == states.TAKE
 
     row_counter = rows_to_come(clk, begin, queries_alone, n_k, n_q, counted)
     way_here = register_slice(clk, begin, counted, row_here)
@@ -223,7 +224,9 @@ def loader_control(
             moving.next = False
         elif state == states.IDLE:
             if descriptor.valid:
-                state.next = states.CHECK
+                state.next = states.TAKE
+        elif state == states.TAKE:
+            state.next = states.CHECK
         elif state == states.CHECK:
             state.next = states.ADMIT
         elif state == states.ADMIT:
@@ -342,28 +345,36 @@ def loader_control(
             head.tag.next = tag
             head.key_set.next = key_set
 
-    # What software and the output learn.
+    # What software and the output, which are far away, learn.
+    was_early, was_late, was_refused, of_queries = (Signal(False) for _ in range(4))
+
+    @always(clk.posedge)
+    def judgements():
+        was_early.next = early and not reset
+        was_late.next = late and not reset
+        was_refused.next = state == states.ADMIT and refusal != NONE and not reset
+        of_queries.next = state == states.QUERIES
+
     @always(clk.posedge)
     def errors():
-        status.error_valid.next = False
-        poison_valid.next = False
-        if not reset:
-            status.error_valid.next = early or late or (state == states.ADMIT and refusal != NONE)
-            poison_valid.next = state == states.QUERIES and (early or late)
+        status.error_valid.next = was_early or was_late or was_refused
+        poison_valid.next = of_queries and (was_early or was_late)
         poison_tag.next = head.tag
-        if early:
+        if was_early:
             status.error_code.next = EARLY_TLAST
-        elif late:
+        elif was_late:
             status.error_code.next = LATE_TLAST
         else:
             status.error_code.next = refusal
 
-    @always_comb
+    @always(clk.posedge)
     def state_of_core():
         status.keys_valid.next = keys_valid
-        status.busy.next = any_head or state != states.IDLE
+        # Not `state != IDLE`: with it, Yosys doesn't see that this is a state machine, and leaves all states to be decoded.
+        status.busy.next = any_head or not (state == states.IDLE)
 
     return (
         settings, next_descriptor, check, flight, departure, find_sink, begin_to_count, row_counter, way_here, row_in_hand, beat,
-        judge, move, next_state, place, row, group, valid_keys, settings_of_keys, head_message, errors, state_of_core,
+        judge, move, next_state, place, row, group, valid_keys, settings_of_keys, head_message, judgements, errors,
+        state_of_core,
     )  # fmt: skip

@@ -83,6 +83,7 @@ def step_control(
     """
     assert NUMERATOR_CYCLES + 1 == VISIBLE_SUM_CYCLES
     words = config.d // config.normalizer_width
+    assert words >= MIN_QUERY_CYCLES == 4, "the next query may begin before this one is counted"
     beat_words = config.stream_bits // OUTPUT_BITS // config.normalizer_width  # steps that a beat of O takes
     assert beat_words >= 1, "normalizer_width elements have to fit a beat"
     limit = 2 * depth
@@ -99,16 +100,17 @@ def step_control(
     row = Signal(intbv(0)[len(read.row) :])
     group = Signal(modbv(0)[len(read.group) :])  # of the step before
 
-    word_begins, word_ends, group_begins = Signal(True), Signal(words == 1), Signal(True)
+    word_begins, word_ends, may_begin = Signal(True), Signal(words == 1), Signal(False)
     block_ends, walk_ends, beat_begins, beat_ends = [Signal(False) for _ in range(4)]
     is_room, any_factors, any_groups = (Signal(value) for value in (True, False, False))
-    query_step, query_begins, group_begun, advance, group_ends, take, follow = [Signal(False) for _ in range(7)]
+    query_step, query_begins, last_of_group, last_begins, advance, group_ends, take, follow = [Signal(False) for _ in range(8)]
 
     @always_comb
     def places():
         beat_begins.next = (word & (beat_words - 1)) == 0
         beat_ends.next = (word & (beat_words - 1)) == beat_words - 1
         block_ends.next = queries_left == 1
+        last_of_group.next = row == group_queries - 1 or queries_left == 1
         walk_ends.next = keys_to_walk <= 1
         fewer_before.next = first_key <= work.n_q
 
@@ -117,14 +119,14 @@ def step_control(
         query_step.next = (
             state == state_names.QUERIES
             and (is_room or not beat_begins)
-            and (not word_begins or (any_factors and (any_groups or not group_begins)))
+            and (not word_begins or may_begin)
         )
 
     @always_comb
     def consequences():
         advance.next = query_step or state == state_names.RESTART or state == state_names.WALK
         query_begins.next = query_step and word_begins
-        group_ends.next = query_step and word_ends and (row == group_queries - 1 or block_ends)
+        group_ends.next = query_step and word_ends and last_of_group
         follow.next = query_step and word_ends and block_ends and work.valid and not work.head_first
 
     @always_comb
@@ -172,7 +174,6 @@ def step_control(
         if take:
             queries_left.next = work.count
             row.next = 0
-            group_begins.next = True
             word.next = 0
             word_begins.next = True
             word_ends.next = words == 1
@@ -183,7 +184,6 @@ def step_control(
                 word_ends.next = words == 1
                 if state == state_names.QUERIES:
                     queries_left.next = queries_left - 1
-                    group_begins.next = row == group_queries - 1
                     if row == group_queries - 1:
                         row.next = 0
                     else:
@@ -224,12 +224,17 @@ def step_control(
             elif causal:
                 key.next = key + 1
 
-    # What waits is counted elsewhere, and hears of a step a cycle later: early enough for the next query, four cycles or more later.
+    # What waits is counted elsewhere: that its count hears of a query's first step a cycle later, and is heard of a cycle later, is
+    # early enough for the next query, which begins four cycles later or more.
     waiting = [
         any_left(clk, reset, factors_found, query.first, any_factors, limit - 1),
-        any_left(clk, reset, filled, group_begun, any_groups, limit - 1),
+        any_left(clk, reset, filled, last_begins, any_groups, limit - 1),
         room_for_two(clk, reset, query.beat, beat_sent, is_room, BEATS_IN_FLIGHT),
     ]
+
+    @always(clk.posedge)
+    def next_query():
+        may_begin.next = any_factors and any_groups
 
     @always(clk.posedge)
     def group_of_block():
@@ -246,13 +251,13 @@ def step_control(
         if reset:
             step.valid.next = False
             query.first.next = False
-            group_begun.next = False
+            last_begins.next = False
             query.beat.next = False
             released.next = False
         else:
             step.valid.next = advance
             query.first.next = query_begins
-            group_begun.next = query_begins and group_begins
+            last_begins.next = query_begins and last_of_group
             query.beat.next = query_step and beat_ends
             released.next = group_ends
 
@@ -277,7 +282,7 @@ def step_control(
 
     return (
         places, decision, consequences, next_work, work_taken, progress, work_in_hand, place_in_block, first_of_head,
-        ends_of_keys, keys, waiting, group_of_block, step_control_registers, key_of_step, step_registers,
+        ends_of_keys, keys, waiting, next_query, group_of_block, step_control_registers, key_of_step, step_registers,
     )  # fmt: skip
 
 

@@ -270,7 +270,10 @@ def quantizer(clk, reset, rows, levels, config):
     @always_comb
     def release():
         enter.next = held.valid and room and (held.marker or exponents.valid)
-        gone.next = levels.valid and levels.ready
+
+    @always(clk.posedge)
+    def goes():
+        gone.next = levels.valid and levels.ready and not reset  # to somewhere far away
 
     @always_comb
     def take():
@@ -300,6 +303,6 @@ def quantizer(clk, reset, rows, levels, config):
     return (
         limit, take_beat, coming_places, splitters, transfers, accept, no_beat_without_room,
         split_control, split_beats, reach_of_beat, split_places, hold, reach_of_row,
-        exponent_of_row, exponent_queue, levelers, release, take, room_for_levels, level_control, level_exponents,
+        exponent_of_row, exponent_queue, levelers, release, goes, take, room_for_levels, level_control, level_exponents,
         level_beats, scaled_places, level_places, way_out,
     )  # fmt: skip

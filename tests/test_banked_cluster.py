@@ -158,6 +158,18 @@ def simulate(engine, config, work, header_stall=0.0, row_stall=0.0, word_stall=0
     last = config.slot_cycles - 1
 
     @block
+    def words_in_a_row():
+        @instance
+        def watch():
+            was_taken, was_last = False, False
+            while True:
+                yield clk.posedge
+                assert not was_taken or bool(sums.valid) != was_last, "not the words of a row without a pause, and then one"
+                was_taken, was_last = bool(sums.valid and sums.ready), bool(sums.last)
+
+        return watch
+
+    @block
     def utilisation():
         @instance
         def count():
@@ -182,6 +194,7 @@ def simulate(engine, config, work, header_stall=0.0, row_stall=0.0, word_stall=0
             drive(clk, words, items, word_stall, seed=3),
             collect(clk, sums, taken, stall_probability=out_stall, seed=4),
             collect_behind(clk, sums, sums.numerators, numerators),
+            words_in_a_row(),
             utilisation(),
         ],
         until=lambda: len(numerators) == len(work.q) * config.slot_cycles,

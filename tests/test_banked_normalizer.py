@@ -37,7 +37,8 @@ def row_items(numerator, denominator, entry, config):
 
 @block
 def cluster(clk, stream, queue, generator, stall, hold):
-    """Sends the rows of its queue, each some time after the one before; numerators a cycle behind, and others in between."""
+    """Sends the rows of its queue, each some time after the one before, but its words without a pause; numerators a cycle behind,
+    and others in between."""
     on_offer = like(stream.numerators)
 
     @always(clk.posedge)
@@ -51,10 +52,9 @@ def cluster(clk, stream, queue, generator, stall, hold):
                 yield clk.posedge
             for _ in range(generator.randrange(hold + 1)):
                 yield clk.posedge
+            while generator.random() < stall:
+                yield clk.posedge
             for item in queue[0]:
-                while generator.random() < stall:
-                    stream.valid.next = False
-                    yield clk.posedge
                 stream.valid.next = True
                 for name, value in item.items():
                     (on_offer if name == "numerators" else getattr(stream, name)).next = value

@@ -188,7 +188,7 @@ def test_short_queries_take_fifteen_cycles():
     assert rate(TINY, 15 * 4) == 15
 
 
-@pytest.mark.parametrize("config, first_bits, result", [(TINY, 32, 48), (SMALL, 33, 50)])
+@pytest.mark.parametrize("config, first_bits, result", [(TINY, 32, 49), (SMALL, 33, 51)])
 def test_latency_of_a_single_chunk(config, first_bits, result):
     """What the docstring says: cycles from the transfer of the only chunk to the bits and to the result."""
     clk, reset = Signal(False), Signal(False)

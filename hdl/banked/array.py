@@ -6,7 +6,7 @@ from golden.config import clog2
 from hdl.banked.cluster import cluster
 from hdl.banked.interfaces import KeyPort, word_bits
 from hdl.banked.keys import keys, scores_in_even_phases
-from hdl.delay import register_copy
+from hdl.delay import far_copy
 from hdl.hierarchy import module
 
 
@@ -54,7 +54,7 @@ def banked_array(clk, reset, key_writes, queries, rows, words, sums, rooms, roun
     in_first_word, first_word, in_first_of_round, first_of_round = (Signal(False) for _ in range(4))
 
     resets = [Signal(True) for _ in clusters]
-    copies = [register_copy(clk, reset, copy) for copy in resets]
+    copies = [far_copy(clk, reset, copy) for copy in resets]
 
     @always(clk.posedge)
     def phase_counter():

@@ -8,7 +8,7 @@ from hdl.banked.dispatcher import dispatcher
 from hdl.banked.interfaces import queries_stream, row_stream, sums_stream, words_stream
 from hdl.banked.normalizer import banked_normalizer
 from hdl.banked.records import RecordsRead
-from hdl.delay import register_copy
+from hdl.delay import far_copy
 from hdl.hierarchy import module
 
 
@@ -30,10 +30,8 @@ def banked_attention(
     rooms = [Signal(intbv(0, min=0, max=config.slots + 1)) for _ in range(config.rows)]
     records, entry_freed = RecordsRead(config), Signal(False)
     ring_reset, dispatch_reset, array_reset, normalize_reset = resets = [Signal(True) for _ in range(4)]
-    reset_here = Signal(True)  # on its way to blocks that lie across the part
     return (
-        register_copy(clk, reset, reset_here),
-        [register_copy(clk, reset_here, copy) for copy in resets],
+        [far_copy(clk, reset, copy) for copy in resets],
         bitmap_ring(clk, ring_reset, starts, bits, results, heads, compared, bitmap_words, queries_done, config),
         dispatcher(
             clk, dispatch_reset, queries, heads, compared, bitmap_words, rooms, headers, rows, words, entry_freed, records,

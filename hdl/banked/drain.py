@@ -27,7 +27,7 @@ def drain(clk, reset, filled, new_sums, reserve, start, entry, denominator, has_
     totals, row_sums = Stream(), Stream()
     row, row_out = (Stream(entry=Bits(entry_bits(config)), denominator=Bits(config.denominator_bits)) for _ in range(2))
     word = Signal(intbv(0)[word_bits(config) :])
-    sent, row_sent = Signal(False), Signal(False)
+    sent, row_sent = Signal(False), Signal(False)  # `row_sent`: in the cycle before
 
     totals.valid = filled
     sum_in, sum_out = ([Signal(intbv(0)[row_sum_bits(config) :]) for _ in range(width)] for _ in range(2))
@@ -57,17 +57,20 @@ def drain(clk, reset, filled, new_sums, reserve, start, entry, denominator, has_
         wire(side_by_side(raw), sums.numerators),
     ]
 
-    # `row_out` is there before the row's first word.
     @always_comb
     def handshake():
-        sent.next = row_sums.valid and sums.ready
-        row_sent.next = row_sums.valid and sums.ready and word == last_word
+        sent.next = row_sums.valid and sums.ready and not row_sent
+
+    # `row_out` is there before the row's first word.
+    @always(clk.posedge)
+    def end_of_row():
+        row_sent.next = sent and word == last_word and not reset
 
     @always_comb
     def outputs():
-        row_sums.ready.next = sums.ready
+        row_sums.ready.next = sums.ready and not row_sent
         row_out.ready.next = row_sent
-        sums.valid.next = row_sums.valid
+        sums.valid.next = row_sums.valid and not row_sent
         sums.entry.next = row_out.entry
         sums.word.next = word
         sums.denominator.next = row_out.denominator
@@ -84,5 +87,5 @@ def drain(clk, reset, filled, new_sums, reserve, start, entry, denominator, has_
                 word.next = word + 1
 
     return (
-        buffer, row_buffer, row_that_starts, no_row_without_room, room, numbers, handshake, outputs, word_of_row,
+        buffer, row_buffer, row_that_starts, no_row_without_room, room, numbers, handshake, end_of_row, outputs, word_of_row,
     )  # fmt: skip

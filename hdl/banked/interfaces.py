@@ -75,7 +75,9 @@ def words_stream(config: Config) -> Stream:
 def sums_stream(config: Config) -> Stream:
     """cluster → movers: `slot_cycles` items a query.
 
-    `numerators` are no field: they lie all over the array, and are a cycle behind, those of the item on offer in the cycle before.
+    Once a query's first item is on offer, each of the others is so a cycle after the one before it was taken; nothing is in the cycle
+    after the last one. `numerators` are no field: they lie all over the array, and are a cycle behind, those of the item on offer
+    in the cycle before.
     """
     stream = Stream(
         entry=Bits(entry_bits(config)),

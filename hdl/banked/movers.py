@@ -94,8 +94,13 @@ def mover(clk, reset, turn, sums, moved, config):
 
     @always_comb
     def transfers():
-        transfer.next = (valid_bits & in_turn) != 0
-        row_ends.next = (valid_bits & in_turn) != 0 and word == last_word
+        transfer.next = in_turn != 0
+        row_ends.next = in_turn != 0 and word == last_word
+
+    @always(clk.posedge)
+    def no_word_without_its_row():
+        if __debug__:
+            assert in_turn & ~valid_bits == 0, "a row's next word isn't there"
 
     @always_comb
     def handshake():
@@ -154,7 +159,7 @@ def mover(clk, reset, turn, sums, moved, config):
     ]
 
     return (
-        selections, valid_streams, candidates, round_robin, transfers, handshake, next_cluster, next_bank, row_in_hand,
+        selections, valid_streams, candidates, round_robin, transfers, no_word_without_its_row, handshake, next_cluster, next_bank, row_in_hand,
         cycle_before, place_in_bank, moved_word,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from hdl.hierarchy import module
 from hdl.memory import distributed_ram, ram_with_register
 from hdl.scaler import SCALER_CYCLES, scaler
 from hdl.stream import Bits, Signed
-from hdl.wires import number_of
+from hdl.wires import like, number_of
 
 
 @module
@@ -299,11 +299,14 @@ def denominators(clk, reset, powered, power, drain_sum, denominator, drained, co
     index_bits = clog2(SUM_SLOTS)
     started, drained_bit, powered_bit = (Signal(intbv(0)[SUM_SLOTS:]) for _ in range(3))
     stored, to_drain, so_far, updated = (Bits(config.denominator_bits).signal() for _ in range(4))
-    powered_sum = Signal(intbv(0)[index_bits:])
+    # Probabilities come from far away.
+    summand, powered_sum, powered_here = like(power), Signal(intbv(0)[index_bits:]), Signal(False)
 
-    @always_comb
-    def sum_of_slot():
+    @always(clk.posedge)
+    def arrivals():
+        summand.next = power
         powered_sum.next = powered.slot[index_bits:]
+        powered_here.next = powered.active and not reset
 
     @always_comb
     def sum_so_far():
@@ -314,7 +317,7 @@ def denominators(clk, reset, powered, power, drain_sum, denominator, drained, co
 
     @always_comb
     def update():
-        updated.next = so_far + power
+        updated.next = so_far + summand
 
     @always(clk.posedge)
     def drain():
@@ -324,7 +327,7 @@ def denominators(clk, reset, powered, power, drain_sum, denominator, drained, co
             denominator.next = 0
 
     drained_sum_bit = bit_of(drained, drain_sum, drained_bit)
-    powered_sum_bit = bit_of(powered.active, powered_sum, powered_bit)
+    powered_sum_bit = bit_of(powered_here, powered_sum, powered_bit)
 
     @always(clk.posedge)
     def queries_with_sums():
@@ -334,11 +337,11 @@ def denominators(clk, reset, powered, power, drain_sum, denominator, drained, co
             started.next = (started & ~drained_bit) | powered_bit
 
     memories = [
-        distributed_ram(clk, powered.active, powered_sum, updated, powered_sum, stored, depth=SUM_SLOTS),
-        distributed_ram(clk, powered.active, powered_sum, updated, drain_sum, to_drain, depth=SUM_SLOTS),
+        distributed_ram(clk, powered_here, powered_sum, updated, powered_sum, stored, depth=SUM_SLOTS),
+        distributed_ram(clk, powered_here, powered_sum, updated, drain_sum, to_drain, depth=SUM_SLOTS),
     ]
     return (
-        sum_of_slot, sum_so_far, update, drain, drained_sum_bit, powered_sum_bit, queries_with_sums, memories,
+        arrivals, sum_so_far, update, drain, drained_sum_bit, powered_sum_bit, queries_with_sums, memories,
     )  # fmt: skip
 
 
