@@ -299,14 +299,17 @@ def denominators(clk, reset, powered, power, drain_sum, denominator, drained, co
     index_bits = clog2(SUM_SLOTS)
     started, drained_bit, powered_bit = (Signal(intbv(0)[SUM_SLOTS:]) for _ in range(3))
     stored, to_drain, so_far, updated = (Bits(config.denominator_bits).signal() for _ in range(4))
-    # Probabilities come from far away.
+    # Probabilities come from far away, and so does the news that a query is through: long before its slot has another one's.
     summand, powered_sum, powered_here = like(power), Signal(intbv(0)[index_bits:]), Signal(False)
+    drained_here, drained_sum = Signal(False), like(drain_sum)
 
     @always(clk.posedge)
     def arrivals():
         summand.next = power
         powered_sum.next = powered.slot[index_bits:]
         powered_here.next = powered.active and not reset
+        drained_here.next = drained and not reset
+        drained_sum.next = drain_sum
 
     @always_comb
     def sum_so_far():
@@ -326,7 +329,7 @@ def denominators(clk, reset, powered, power, drain_sum, denominator, drained, co
         else:
             denominator.next = 0
 
-    drained_sum_bit = bit_of(drained, drain_sum, drained_bit)
+    drained_sum_bit = bit_of(drained_here, drained_sum, drained_bit)
     powered_sum_bit = bit_of(powered_here, powered_sum, powered_bit)
 
     @always(clk.posedge)

@@ -15,6 +15,7 @@ from hdl.hierarchy import module
 from hdl.memory import distributed_ram
 from hdl.occupancy import any_left
 from hdl.stream import Signed
+from hdl.wires import like
 
 
 @block
@@ -180,12 +181,21 @@ def slots(
         else:
             window.next = (window & ~released_bit) | drained_bit
 
+    # A cycle later, as headers come from far away; the key set is needed when the row is there.
+    opened, opened_slot, opened_set = Signal(False), like(opening), Signal(False)
+
+    @always(clk.posedge)
+    def header_taken():
+        opened.next = open_
+        opened_slot.next = opening
+        opened_set.next = queries.key_set
+
     @always(clk.posedge)
     def set_of_slot():
-        if open_:
+        if opened:
             for slot in range(entries):  # (an index would become arithmetic of 28 bits)
-                if opening == slot:
-                    key_sets.next[slot] = queries.key_set
+                if opened_slot == slot:
+                    key_sets.next[slot] = opened_set
 
     @always_comb
     def flags():
@@ -215,6 +225,6 @@ def slots(
         for number in range(ring_size)
     ]  # fmt: skip
     return (
-        header, pointers, slot_numbers, changes_of_window, window_of_sums, set_of_slot, flags, waiting,
+        header, pointers, slot_numbers, changes_of_window, window_of_sums, header_taken, set_of_slot, flags, waiting,
         entry_of_slot, score_registers, counters,
     )  # fmt: skip

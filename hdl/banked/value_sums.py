@@ -125,7 +125,7 @@ def _sum_so_far(clk, control, present, written_first, written_word, new, so_far,
 
     Args:
         control, present: the slot and word that are read; the slots with sums.
-        written_first, written_word, new: the slot and word that are written, and what.
+        written_first, written_word: the slot and word that are written a cycle later; new: what.
         so_far: signed, a cycle later.
     """
     words = word_bits(config)
@@ -133,6 +133,7 @@ def _sum_so_far(clk, control, present, written_first, written_word, new, so_far,
     spare = 2 * depth <= TABLE_WORDS
     stored, stored_number = Signal(intbv(0)[len(new) :]), like(so_far)
     flag, always_on = Signal(False), Signal(True)
+    own_first, own_word = like(written_first), like(written_word)
     read_address, write_address = (Signal(intbv(0)[1 + spare + words :]) for _ in range(2))
 
     if spare:  # a slot's sums are in the half of its own number
@@ -140,7 +141,7 @@ def _sum_so_far(clk, control, present, written_first, written_word, new, so_far,
         @always_comb
         def addresses():
             read_address.next = concat(flag, control.total_first, control.total_word)
-            write_address.next = concat(written_first, written_first, written_word)
+            write_address.next = concat(own_first, own_first, own_word)
 
         read = register(clk, stored_number, so_far)
 
@@ -149,12 +150,13 @@ def _sum_so_far(clk, control, present, written_first, written_word, new, so_far,
         @always_comb
         def addresses():
             read_address.next = concat(control.total_first, control.total_word)
-            write_address.next = concat(written_first, written_word)
+            write_address.next = concat(own_first, own_word)
 
         read = cleared_register(clk, flag, stored_number, so_far)
 
     return (
         _flag_of_slot(clk, present, control.total_first_is_next, spare, False, flag), addresses, number_of(stored, stored_number), read,
+        register_copy(clk, written_first, own_first), register_copy(clk, written_word, own_word),
         distributed_ram(clk, always_on, write_address, new, read_address, stored, depth=depth << spare),
     )  # fmt: skip
 
@@ -218,9 +220,6 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
     any_use = Signal(intbv(0)[SUM_SLOTS:])
     present = Signal(intbv(0)[SUM_SLOTS:])
     first_may_drain, second_may_drain, first_drains = (Signal(False) for _ in range(3))
-    written_first = Signal(False)
-    written_word = Signal(intbv(0)[words:])
-
     @always(clk.posedge)
     def any_lane():
         together = intbv(0)[SUM_SLOTS:]
@@ -247,8 +246,6 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
         first.next = control.total_first
         last.next = control.total_last
         sum_word.next = control.total_word
-        written_first.next = first
-        written_word.next = sum_word
 
     @always_comb
     def slot_of_pass():
@@ -271,7 +268,7 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
     for m in range(width):
         so_far = Signed(bits).signal()
         pieces += [
-            _sum_so_far(clk, control, present, written_first, written_word, new[m], so_far, config),
+            _sum_so_far(clk, control, present, first, sum_word, new[m], so_far, config),
             _sum_of_one_dimension(clk, control.total_first, totals[0][m], late[m], so_far, sums[m], new[m]),
         ]
     return (
