@@ -253,6 +253,11 @@ class Config:
         return max(0, self.dot_bits - 1 - DOT_BITS)
 
     @property
+    def dot_half(self) -> int:
+        """Half of a unit of what is left, added for rounding."""
+        return (1 << self.dot_shift) >> 1
+
+    @property
     def score_bits(self) -> int:
         """Signed exact score; no legal factor (below 1/4) overflows it."""
         return self.score_integer_bits + SCORE_FRACTION

@@ -26,16 +26,15 @@ def scaler(clk, dot, mantissa, shift, score, config):
     """``score`` is that of the dot product of ``SCALER_CYCLES`` cycles ago; one a cycle, no handshake, one DSP block.
 
     Args:
-        dot: signed, ``config.dot_bits`` wide, a legal dot product.
+        dot: signed, ``config.dot_bits`` wide, a legal dot product and ``config.dot_half``.
         mantissa, shift: factor mantissa * 2^-(18 + shift) of this dot product, at the same time.
         score: signed, log2 units, 7 fraction bits; rounded half up, twice.
     """
     dot_shift = config.dot_shift
-    half = (1 << dot_shift) >> 1
     limit = (1 << (DOT_BITS - 1)) - 1
     least_shift = FACTOR_SHIFT_BASE - SCORE_FRACTION - dot_shift - 1  # one bit stays below the score, for rounding
 
-    rounded = Signed(config.dot_bits - dot_shift + 1).signal()
+    rounded = Signed(config.dot_bits - dot_shift).signal()
     operand = Signed(DOT_BITS).signal()
     factor = Signed(MANTISSA_BITS + 1).signal()
     product = Signed(DOT_BITS + MANTISSA_BITS + 1).signal()
@@ -47,7 +46,7 @@ def scaler(clk, dot, mantissa, shift, score, config):
 
     @always_comb
     def rounding_of_dot():
-        rounded.next = (dot + half) >> dot_shift  # a dot product is below half of what its bits hold
+        rounded.next = dot >> dot_shift
 
     @always_comb
     def clamp():

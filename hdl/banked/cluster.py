@@ -29,7 +29,7 @@ from hdl.banked.query_rows import query_rows
 from hdl.banked.scores import choice_of_scores, denominators, factors, maxima, scan_of_scores, score_memory
 from hdl.banked.slots import slots
 from hdl.banked.value_sums import value_sums
-from hdl.delay import delayed, register
+from hdl.delay import delayed, register, register_copy
 from hdl.hierarchy import module
 from hdl.stream import Bits, Signed
 
@@ -63,8 +63,11 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
         CountEvent(config), Event(config), Event(config), Event(config)
     )  # fmt: skip
     scored, head = ScoreRecord(config), ScoreRecord(config)
+    # Slots and lanes are all over the cluster.
+    slots_reset, lane_resets = Signal(True), [Signal(True) for _ in range(lanes)]
+    resets = [register_copy(clk, reset, copy) for copy in (slots_reset, *lane_resets)]
     ring = slots(
-        clk, reset, queries, open_, opening, loading, loadable, loaded, row_done, packing, packing_set, packable, packed,
+        clk, slots_reset, queries, open_, opening, loading, loadable, loaded, row_done, packing, packing_set, packable, packed,
         counted, finished, scored, taken_event, usable, key_sets, release, drainable, drained, drain_sum, drain_entry, room, config,
     )  # fmt: skip
 
@@ -88,7 +91,7 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
     actives = [Signal(False) for _ in range(lanes)]
     lane_array = [
         lane(
-            clk, reset, control, write, push(j), entry, fills[j], chosen_here(j), chosen, power_here(j), power, keys[j],
+            clk, lane_resets[j], control, write, push(j), entry, fills[j], chosen_here(j), chosen, power_here(j), power, keys[j],
             actives[j], records[j], dots[j], products[j], uses[j], config,
         )
         for j in range(lanes)
@@ -151,6 +154,6 @@ def cluster(clk, reset, score_phase, word, queries, row, words, keys, sums, room
         busy_lanes.next = total
 
     return (
-        timing, ring, rows, index_packer, lane_array, query_factors, scores, query_maxima, memory, choice,
+        timing, resets, ring, rows, index_packer, lane_array, query_factors, scores, query_maxima, memory, choice,
         query_denominators, choices, start_of_drain, start_of_row, drain_phase, values, row_buffer, utilisation,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from golden.config import clog2
 from hdl.banked.bitmaps import WORD_CYCLES
 from hdl.banked.interfaces import address_bits, words_stream
 from hdl.banked.query_ring import group_bits, index_bits
-from hdl.delay import cleared_register, delayed, port_register, register
+from hdl.delay import cleared_register, delayed, port_register, register, register_copy
 from hdl.fifo import fifo, pack, unpack, word_width
 from hdl.hierarchy import module
 from hdl.memory import ram
@@ -128,10 +128,10 @@ def cluster_choice(clk, reset, rooms, sending, sent_word, words_taken, chosen, t
 
     @always(clk.posedge)
     def news():
-        late_sending.active.next = sending.active and not reset
+        late_sending.active.next = sending.active
         late_sending.cluster.next = sending.cluster
-        late_word.next = sent_word and not reset
-        just_taken.next = taken and not reset
+        late_word.next = sent_word
+        just_taken.next = taken
 
     @always_comb
     def find_candidates():
@@ -525,8 +525,10 @@ def dispatcher(
     valids, readies = [stream.valid for stream in queries], [stream.ready for stream in queries]
 
     following = next_query(clk, reset, heads, compared, dispatch.active, head, query)
+    choice_reset, words_reset = Signal(True), Signal(True)  # these two are far apart
+    resets = [register_copy(clk, reset, copy) for copy in (choice_reset, words_reset)]
     choice = cluster_choice(
-        clk, reset, rooms, sending, words_busy, words_taken, dispatch.cluster, dispatch.active, chosen, config
+        clk, choice_reset, rooms, sending, words_busy, words_taken, dispatch.cluster, dispatch.active, chosen, config
     )  # fmt: skip
     entries = entry_ring(clk, reset, dispatch.active, entry_freed, entry, entry_free, config)
     entry_memory = entry_records(clk, reset, dispatch.active, entry, query, head, records, config)
@@ -534,7 +536,7 @@ def dispatcher(
         clk, reset, query_writes, dispatch, query, row_busy, row_ends, row_room, rows, config
     )  # fmt: skip
     word_way = word_sender(
-        clk, reset, dispatch, query, read, words_busy, words_end, sending, words, words_taken, config
+        clk, words_reset, dispatch, query, read, words_busy, words_end, sending, words, words_taken, config
     )  # fmt: skip
 
     # They lie far apart, so their decision is a register: each has a cycle to be heard and another one to hear it.
@@ -576,5 +578,5 @@ def dispatcher(
     on_the_way = port_register(clk, header_here, header, header.fields), cleared_register(clk, reset, header_to, header_valids)
     fields = [wire(getattr(header, name), getattr(stream, name)) for stream in queries for name in header.fields]
     return (
-        following, choice, entries, entry_memory, row_way, word_way, go, send, group_of_query, headers, to_clusters, on_the_way, fields
+        following, resets, choice, entries, entry_memory, row_way, word_way, go, send, group_of_query, headers, to_clusters, on_the_way, fields
     )  # fmt: skip

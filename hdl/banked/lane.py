@@ -3,6 +3,7 @@
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from golden.config import MULTIPLIER_BITS, OPERAND_BITS, clog2
+from hdl.add_chosen import add_chosen
 from hdl.add_gated import counter
 from hdl.adder_tree import adder_tree, tree_bits
 from hdl.banked.index_queue import index_queue
@@ -13,7 +14,7 @@ from hdl.delay import delayed, register, register_behind_logic, register_copy
 from hdl.hierarchy import module
 from hdl.multiplier import multiplier
 from hdl.stream import Signed
-from hdl.wires import like, number_of
+from hdl.wires import like, number_of, wire
 
 
 QUERY_PLACE = MULTIPLIER_BITS - OPERAND_BITS
@@ -54,8 +55,12 @@ def _multiplier(
 
 @module
 def dot_product(clk, control, terms, dot, config):
-    """Score so far (stage 7 + log2(M)) of the products `terms`, complete S - 1 cycles later; stands still in between."""
+    """Score so far (stage 7 + log2(M)) of the products `terms`, complete S - 1 cycles later; stands still in between.
+
+    It begins with `config.dot_half`, which would cost the scaler a carry chain; a dot product is below half of what its bits hold.
+    """
     bits = 2 * OPERAND_BITS
+    wide_total, half, new_dot = like(dot), Signal(intbv(config.dot_half, min=dot.min, max=dot.max)), like(dot)
     if len(terms) == 1:
         total, tree = terms[0], []
     else:
@@ -65,12 +70,9 @@ def dot_product(clk, control, terms, dot, config):
     @always(clk.posedge)
     def score():
         if control.accumulate:
-            if control.restart:
-                dot.next = total
-            else:
-                dot.next = dot + total
+            dot.next = new_dot
 
-    return tree, score
+    return tree, wire(total, wide_total), add_chosen(wide_total, half, dot, control.restart, new_dot), score
 
 
 @module
