@@ -22,6 +22,7 @@ namespace eval floorplan {
     }
     variable left  ;# cells by type, in order, that have no place yet
     variable taken
+    variable flip_flops
 
     # `first` ... `last`, upwards or downwards.
     proc from_to {first last} {
@@ -65,6 +66,21 @@ namespace eval floorplan {
 
     proc memory {y columns pattern} {
         put DP16KD $y $columns $pattern
+    }
+
+    proc flip_flop {site pattern} {
+        variable flip_flops
+        foreach cell [lsearch -all -inline -glob $flip_flops $pattern] {
+            setattr -set BEL "\"$site\"" c:$cell
+        }
+    }
+
+    # The normalizer's steps are decided on beside the memory of V, and wait for what comes from the other end of the part. Of a gate
+    # between the two the placer puts anywhere, as that costs no wire: unless the registers in front of it are at its end.
+    proc steps {} {
+        foreach slice {A B C D} name {may_begin any_factors any_groups is_room} {
+            flip_flop X122/Y64/SLICE$slice.FF0 *.inst_step_control.${name}_TRELLIS_FF_Q
+        }
     }
 
     # Four clusters of four lanes of eight multipliers. A cluster's lanes lie side by side in each dimension, for which their
@@ -112,6 +128,7 @@ namespace eval floorplan {
         foreach block {level_memories score_store bitmap_ring entry_records} {
             memory 82 [from_to 8 51] *$block*
         }
+        steps
     }
 
     # `bert`: Q rows are in block RAMs, two for a lane, among the keys of their dimensions; the sums of V take twice as many. Three
@@ -151,6 +168,7 @@ namespace eval floorplan {
         foreach block {level_memories score_store bitmap_ring entry_records} {
             memory 82 [from_to 0 45] *$block*
         }
+        steps
     }
 
     # Eight rows of sixteen lanes, three rows of the array in one of the part; the memories of the columns in the middle.
@@ -178,14 +196,17 @@ namespace eval floorplan {
         memory 82 [from_to 10 51] *predictor*
     }
 
-    # Of the `multipliers` and `memories` (module/cell) of a flat design. Other designs than the two are left to the placer.
-    proc apply {multipliers memories} {
+    # Of the `multipliers`, `memories` and `registers` (module/cell) of a flat design. Other designs than the three are left to the placer.
+    proc apply {multipliers memories registers} {
         variable left
         variable taken
+        variable flip_flops
         array unset taken
-        foreach {type objects} [list MULT18X18D $multipliers DP16KD $memories] {
+        foreach {type objects} [list MULT18X18D $multipliers DP16KD $memories TRELLIS_FF $registers] {
             set left($type) [lsort -dictionary [lmap object $objects {regsub {^[^/]+/} $object {}}]]
         }
+        set flip_flops $left(TRELLIS_FF)
+        unset left(TRELLIS_FF)
         switch "[llength $multipliers] [llength $memories]" {
             "151 149" banked
             "151 205" banked_wide

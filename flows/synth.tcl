@@ -201,7 +201,7 @@ if {[string match "synth_ecp5*" $command]} {
         connect -nomap -port [regsub {^[^/]+/} $cell {}] COUT 1'x
     }
     source floorplan.tcl
-    floorplan::apply [listed t:MULT18X18D] [listed t:DP16KD]
+    floorplan::apply [listed t:MULT18X18D] [listed t:DP16KD] [listed t:TRELLIS_FF]
 }
 
 write_json $name.json.part

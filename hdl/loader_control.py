@@ -164,7 +164,7 @@ def loader_control(
     begin = Signal(True)
 
     # The beat of this cycle. What can be known a cycle before is in registers: nearly everything here hangs on `take`.
-    moving = Signal(False)  # KEYS, VALUES or QUERIES
+    moving = Signal(False)
     from_frame = Signal(True)  # `not moves.padding`, for which a whole beat waits
     sink_ready = Signal(False)
     take = Signal(False)
@@ -174,6 +174,10 @@ def loader_control(
     late = Signal(False)  # ... and not with it
     cut = Signal(False)  # `early` happened in this row
     head_sent = Signal(False)
+
+    @always_comb
+    def beats_move():
+        moving.next = state == states.KEYS or state == states.VALUES or state == states.QUERIES
 
     @always_comb
     def find_sink():
@@ -221,7 +225,6 @@ def loader_control(
     def next_state():
         if reset:
             state.next = states.IDLE
-            moving.next = False
         elif state == states.IDLE:
             if descriptor.valid:
                 state.next = states.TAKE
@@ -236,34 +239,27 @@ def loader_control(
                 state.next = states.OPEN
             elif other_set_free:
                 state.next = states.KEYS
-                moving.next = True
         elif state == states.KEYS:
             if take and ends_row:
                 if early or cut:
                     state.next = states.IDLE
-                    moving.next = False
                 elif moves.last_row:
                     state.next = states.VALUES
         elif state == states.VALUES:
             if early:
                 state.next = states.IDLE
-                moving.next = False
             elif take and ends_row and moves.last_row:
                 state.next = states.OPEN
-                moving.next = False
         elif state == states.OPEN:
             if room:
                 state.next = states.QUERIES
-                moving.next = True
         elif state == states.QUERIES:
             if take and ends_row and (moves.last_row or early or cut or moves.row == last_in_group):
                 state.next = states.MARK
-                moving.next = False
         elif state == states.MARK:
             if moves.marker:
                 if not moves.head_last:
                     state.next = states.QUERIES
-                    moving.next = True
                 elif drain_after:
                     state.next = states.DRAIN
                 else:
@@ -306,7 +302,7 @@ def loader_control(
     def group():
         if state == states.CHECK:
             moves.head_last.next = False
-        elif take and state == states.QUERIES:
+        elif state == states.QUERIES:  # counts with the group's last beat, and not only then, as it is far from what it takes
             moves.count.next = moves.row + 1
             moves.head_last.next = moves.last_row or early or cut
 
@@ -374,7 +370,7 @@ def loader_control(
         status.busy.next = any_head or not (state == states.IDLE)
 
     return (
-        settings, next_descriptor, check, flight, departure, find_sink, begin_to_count, row_counter, way_here, row_in_hand, beat,
-        judge, move, next_state, place, row, group, valid_keys, settings_of_keys, head_message, judgements, errors,
+        settings, next_descriptor, check, flight, departure, beats_move, find_sink, begin_to_count, row_counter, way_here, row_in_hand,
+        beat, judge, move, next_state, place, row, group, valid_keys, settings_of_keys, head_message, judgements, errors,
         state_of_core,
     )  # fmt: skip

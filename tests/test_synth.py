@@ -521,12 +521,13 @@ def floorplan(folder, blocks):
     cells = {name: {"type": kind, "port_directions": {}, "connections": {}, "attributes": {}} for kind, name in blocks}
     top = {"attributes": {"top": "1"}, "ports": {}, "cells": cells, "netnames": {}}
     (folder / "netlist.json").write_text(json.dumps({"modules": {"pins": top}}))
-    multipliers, memories = (
-        " ".join(f"pins/{name}" for kind, name in blocks if kind == wanted) for wanted in ("MULT18X18D", "DP16KD")
+    multipliers, memories, registers = (
+        " ".join(f"pins/{name}" for kind, name in blocks if kind == wanted)
+        for wanted in ("MULT18X18D", "DP16KD", "TRELLIS_FF")
     )
     (folder / "run.tcl").write_text(
         f"yosys -import\nread_json netlist.json\nsource {synth.ROOT / 'flows' / 'floorplan.tcl'}\n"
-        f"floorplan::apply {{{multipliers}}} {{{memories}}}\nwrite_json placed.json\n"
+        f"floorplan::apply {{{multipliers}}} {{{memories}}} {{{registers}}}\nwrite_json placed.json\n"
     )
     done = subprocess.run(["yosys", "-q", "-c", "run.tcl"], cwd=folder, capture_output=True, text=True)
     if done.returncode:
@@ -561,6 +562,17 @@ def test_a_clusters_lanes_lie_side_by_side_in_each_dimension(tmp_path):
             assert len(sites) == 4
             columns = [column(site) for site in sites]
             assert len({site.split("/")[1] for site in sites}) == 1 and max(columns) - min(columns) <= 5
+
+
+@needs_yosys
+@pytest.mark.parametrize("name", ["small", "bert"])
+def test_what_the_normalizers_steps_wait_for_lies_beside_them(tmp_path, name):
+    control = "core.inst_banked_attention.inst_banked_normalizer.inst_normalizer.inst_step_control"
+    registers = [f"{control}.{register}_TRELLIS_FF_Q" for register in ("may_begin", "any_factors", "any_groups", "is_room")]
+    others = [f"{control}.word_TRELLIS_FF_Q", "core.inst_loader.is_room_TRELLIS_FF_Q"]
+    places = floorplan(tmp_path, BLOCKS[name] + [("TRELLIS_FF", cell) for cell in registers + others])
+    assert [places[cell] for cell in registers] == [f"X122/Y64/SLICE{slice_}.FF0" for slice_ in "ABCD"]
+    assert {places[cell] for cell in others} == {None}
 
 
 @needs_yosys
