@@ -75,12 +75,11 @@ namespace eval floorplan {
         }
     }
 
-    # The normalizer's steps are decided on beside the memory of V, and wait for what comes from the other end of the part. Of a gate
-    # between the two the placer puts anywhere, as that costs no wire: unless the registers in front of it are at its end.
+    # The normalizer's steps are decided on beside the memory of V, and wait for what comes from the other end of the part. The placer
+    # may as well decide at that end, and half way: it costs no more wire, but time. Not if the last register of the way is here.
+    # (One behind a gate can't be put anywhere: nextpnr's packer has made one of the two.)
     proc steps {} {
-        foreach slice {A B C D} name {may_begin any_factors any_groups is_room} {
-            flip_flop X122/Y64/SLICE$slice.FF0 *.inst_step_control.${name}_TRELLIS_FF_Q
-        }
+        flip_flop X122/Y64/SLICEA.FF0 *.inst_step_control.inst_register_copy*.copy_TRELLIS_FF_Q
     }
 
     # Four clusters of four lanes of eight multipliers. A cluster's lanes lie side by side in each dimension, for which their

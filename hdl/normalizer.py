@@ -9,7 +9,7 @@ from myhdl import ConcatSignal, Signal, always, always_comb, enum, intbv, modbv
 from golden.config import MIN_QUERY_CYCLES, MULTIPLIER_BITS, OUTPUT_BITS, PROBABILITY_FRACTION, clog2
 from golden.normalizer import ALIGNED
 from hdl.align import ALIGN_CYCLES, align, align_bounded, align_up
-from hdl.delay import cleared_register, delayed, held
+from hdl.delay import cleared_register, delayed, held, register_copy
 from hdl.factors import factors_stream
 from hdl.fifo import fifo, half_slice
 from hdl.hierarchy import module
@@ -102,7 +102,7 @@ def step_control(
 
     word_begins, word_ends, may_begin = Signal(True), Signal(words == 1), Signal(False)
     block_ends, walk_ends, beat_begins, beat_ends = [Signal(False) for _ in range(4)]
-    is_room, any_factors, any_groups = (Signal(value) for value in (True, False, False))
+    is_room, any_factors, any_groups, query_waits = (Signal(value) for value in (True, False, False, False))
     query_step, query_begins, last_of_group, last_begins, advance, group_ends, take, follow = [Signal(False) for _ in range(8)]
 
     @always_comb
@@ -224,7 +224,7 @@ def step_control(
             elif causal:
                 key.next = key + 1
 
-    # What waits is counted elsewhere: that its count hears of a query's first step a cycle later, and is heard of a cycle later, is
+    # What waits is counted far away: that its count hears of a query's first step a cycle later, and is heard of two cycles later, is
     # early enough for the next query, which begins four cycles later or more.
     waiting = [
         any_left(clk, reset, factors_found, query.first, any_factors, limit - 1),
@@ -234,7 +234,9 @@ def step_control(
 
     @always(clk.posedge)
     def next_query():
-        may_begin.next = any_factors and any_groups
+        query_waits.next = any_factors and any_groups
+
+    news = register_copy(clk, query_waits, may_begin)
 
     @always(clk.posedge)
     def group_of_block():
@@ -282,7 +284,7 @@ def step_control(
 
     return (
         places, decision, consequences, next_work, work_taken, progress, work_in_hand, place_in_block, first_of_head,
-        ends_of_keys, keys, waiting, next_query, group_of_block, step_control_registers, key_of_step, step_registers,
+        ends_of_keys, keys, waiting, next_query, news, group_of_block, step_control_registers, key_of_step, step_registers,
     )  # fmt: skip
 
 
