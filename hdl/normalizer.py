@@ -303,7 +303,7 @@ def normalizer(
 
     Queries follow one another without a gap: d / normalizer_width cycles each. Between heads there are two cycles, the
     restart of the sums of V (as long as a query) and, in a causal head with n_q < n_k, a walk as long as
-    min(n_q, n_k - n_q) queries. From a query's factors to its first beat: 19 cycles.
+    min(n_q, n_k - n_q) queries. From a query's factors to its first beat: 21 cycles.
     """
     lanes = config.normalizer_width
     out_bits = OUTPUT_BITS * lanes

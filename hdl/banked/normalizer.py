@@ -157,7 +157,7 @@ def banked_normalizer(clk, reset, sums, records, values, value_sums, rows_out, e
     values: ``ValueWrites`` and value_sums: ``ValueSumsRead`` of the loader. rows_out: ``output_rows_stream``. entry_freed: pulse, the
     oldest entry has been read.
 
-    A query takes max(d / normalizer_width, 11 / DIVISIONS) cycles. From its row's last word to its first beat: 40 cycles. Between heads: see ``normalizer``.
+    A query takes max(d / normalizer_width, 11 / DIVISIONS) cycles. From its row's last word to its first beat: 42 cycles. Between heads: see ``normalizer``.
     """
     writes = [RingWrite(config) for _ in range(config.drain_rows)]
     completed, status = RowComplete(config), RowStatus(config)

@@ -18,7 +18,7 @@ def tiled_normalizer(clk, reset, drains, sums, records, values, value_sums, rows
 
     A group of ``drain_rows`` queries takes d granted reads of the sums; while the next group is read, this one's queries
     go through one after the other, ``drain_rows`` dimensions a cycle: d cycles a group, and at least 11 a query (the
-    dividers). From a group's last read to its first beat: 20 cycles.
+    dividers). From a group's last read to its first beat: 22 cycles.
     """
     size = config.drain_rows
     work = drains.like()
