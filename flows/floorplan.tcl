@@ -82,6 +82,11 @@ namespace eval floorplan {
         flip_flop X122/Y64/SLICEA.FF0 *.inst_step_control.inst_register_copy*.copy_TRELLIS_FF_Q
     }
 
+    # ... and so are the loader's: its queue is on the left, its input on the right.
+    proc moves {} {
+        flip_flop X60/Y48/SLICEA.FF0 *.inst_loader.inst_register_copy*.copy_TRELLIS_FF_Q
+    }
+
     # Four clusters of four lanes of eight multipliers. A cluster's lanes lie side by side in each dimension, for which their
     # products are added up; the fourth cluster has the right-hand ends of two rows.
     proc lanes {array} {
@@ -128,6 +133,7 @@ namespace eval floorplan {
             memory 82 [from_to 8 51] *$block*
         }
         steps
+        moves
     }
 
     # `bert`: Q rows are in block RAMs, two for a lane, among the keys of their dimensions; the sums of V take twice as many. Three
@@ -168,6 +174,7 @@ namespace eval floorplan {
             memory 82 [from_to 0 45] *$block*
         }
         steps
+        moves
     }
 
     # Eight rows of sixteen lanes, three rows of the array in one of the part; the memories of the columns in the middle.

@@ -5,11 +5,11 @@ from myhdl import Signal, always, always_comb
 from hdl.banked.gather import gather
 from hdl.banked.query_ring import query_ring_writer
 from hdl.corner_turn import corner_turn, key_beats_stream
-from hdl.delay import stream_register
+from hdl.delay import register_copy, stream_register
 from hdl.fifo import fifo, register_slice
 from hdl.hierarchy import module
 from hdl.loader_control import Moves, loader_control
-from hdl.occupancy import any_left, room_for_two
+from hdl.occupancy import any_left, room_for
 from hdl.quantizer import rows_stream
 from hdl.query_writer import query_beats_stream, query_writer
 from hdl.stream import Bits, Flag, Stream
@@ -58,9 +58,11 @@ def loader(
     late, moved = coming.like(), coming.like()
     names = [name for name in coming.fields if name not in ("data", "predict_dims")]
     places = [wire(getattr(moves, name), getattr(coming, name)) for name in names]
-    left, keys_come, keys_left, any_keys = (Signal(False) for _ in range(4))
+    is_room, left, keys_come, keys_left, any_keys = (Signal(value) for value in (True, False, False, False, False))
     queue = [
-        room_for_two(clk, reset, late.valid, left, moves.ready, MOVES),
+        # The control hears of it a cycle later, as it is far away, and is counted a cycle later.
+        room_for(clk, reset, late.valid, left, is_room, MOVES, needed=3),
+        register_copy(clk, is_room, moves.ready),
         any_left(clk, reset, keys_come, keys_left, any_keys, MOVES),
         stream_register(clk, reset, coming, late),
         fifo(clk, reset, late, moved, depth=MOVES),
@@ -137,9 +139,9 @@ def loader(
     def arrivals():
         arrived.next = beats_there.valid and beats_there.ready
 
-    @always_comb
+    @always(clk.posedge)
     def keys_underway():
-        moves.keys_busy.next = arranging or arrived or beats_there.valid or any_keys
+        moves.keys_busy.next = keys_come or any_keys or beats_there.valid or arrived or arranging
 
     # Queries to the query memories.
     queries_end = Signal(False)  # the next query begins a block (banked: a group)

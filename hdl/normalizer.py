@@ -13,7 +13,7 @@ from hdl.delay import cleared_register, delayed, held, register_copy
 from hdl.factors import factors_stream
 from hdl.fifo import fifo, half_slice
 from hdl.hierarchy import module
-from hdl.occupancy import any_left, room_for_two
+from hdl.occupancy import any_left, room_for
 from hdl.stream import Bits, Flag, Signed, Stream
 from hdl.visible_sum import VISIBLE_SUM_CYCLES, VisibleStep, visible_sum
 from hdl.weighted_sum import WEIGHTED_SUM_CYCLES, weighted_sum
@@ -229,7 +229,7 @@ def step_control(
     waiting = [
         any_left(clk, reset, factors_found, query.first, any_factors, limit - 1),
         any_left(clk, reset, filled, last_begins, any_groups, limit - 1),
-        room_for_two(clk, reset, query.beat, beat_sent, is_room, BEATS_IN_FLIGHT),
+        room_for(clk, reset, query.beat, beat_sent, is_room, BEATS_IN_FLIGHT, needed=2),
     ]
 
     @always(clk.posedge)

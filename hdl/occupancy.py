@@ -10,8 +10,9 @@ def room_left(clk, reset, taken, freed, is_room, places):
 
 
 @block
-def room_for_two(clk, reset, taken, freed, is_room, places):
-    """`is_room` (a register): of the `places`, two are free. So `taken` may come a cycle late, when one more has been decided on."""
+def room_for(clk, reset, taken, freed, is_room, places, needed):
+    """`is_room` (a register): of the `places`, which are `taken` and `freed` one by one, `needed` (two or more) are free. So a place may
+    count as taken up to `needed` - 1 cycles late: as many more have been decided on by then."""
     left = Signal(intbv(places, min=0, max=places + 1))
 
     @always(clk.posedge)
@@ -21,10 +22,10 @@ def room_for_two(clk, reset, taken, freed, is_room, places):
             is_room.next = True
         elif freed and not taken:
             left.next = left + 1
-            is_room.next = left != 0
+            is_room.next = left > needed - 2
         elif taken and not freed:
             left.next = left - 1
-            is_room.next = left > 2
+            is_room.next = left > needed
 
     return count
 

@@ -566,11 +566,12 @@ def test_a_clusters_lanes_lie_side_by_side_in_each_dimension(tmp_path):
 
 @needs_yosys
 @pytest.mark.parametrize("name", ["small", "bert"])
-def test_what_the_normalizers_steps_wait_for_has_its_place(tmp_path, name):
+def test_what_is_decided_on_between_two_ends_of_the_part_has_its_place(tmp_path, name):
     control = "core.inst_banked_attention.inst_banked_normalizer.inst_normalizer.inst_step_control"
-    copy, *others = [f"{control}.{cell}_TRELLIS_FF_Q" for cell in ("inst_register_copy.copy", "word", "is_room")]
-    places = floorplan(tmp_path, BLOCKS[name] + [("TRELLIS_FF", cell) for cell in (copy, *others)])
-    assert places[copy] == "X122/Y64/SLICEA.FF0"
+    copies = [f"{block}.inst_register_copy.copy_TRELLIS_FF_Q" for block in (control, "core.inst_loader")]
+    others = [f"{block}.is_room_TRELLIS_FF_Q" for block in (control, "core.inst_loader")]
+    places = floorplan(tmp_path, BLOCKS[name] + [("TRELLIS_FF", cell) for cell in copies + others])
+    assert [places[cell] for cell in copies] == ["X122/Y64/SLICEA.FF0", "X60/Y48/SLICEA.FF0"]
     assert {places[cell] for cell in others} == {None}
 
 
