@@ -5,7 +5,7 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 from golden.config import FACTOR_SHIFT_BITS, MANTISSA_BITS, SCORE_FRACTION, clog2
 from hdl.banked.interfaces import SUM_SLOTS, Event, ScoreRecord, address_bits, dot_signal, probability_signal, slot_bits
 from hdl.banked.timing import CHOSEN_CYCLES, POWER_CYCLES, SCORED_CYCLES
-from hdl.delay import delayed
+from hdl.delay import delayed, register
 from hdl.exp2 import probability
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram, ram_with_register
@@ -79,12 +79,12 @@ def maxima(clk, reset, scored, slot, maximum, release, config):
     Args:
         scored: `ScoreRecord`; three cycles later the maximum includes it.
         slot, maximum: signed, log2 units; read in the same cycle.
-        release: `Event`: the slot's query is through.
+        release: `Event`: the slot's query is through; the next one's first score comes long after that.
     """
     entries = 1 << slot_bits(config)
     below_one = (1 << SCORE_FRACTION) - 1
 
-    counted, compared = Event(config), Event(config)
+    counted, compared, released_here = Event(config), Event(config), Event(config)  # `released_here`: slots are far away
     started, released, counted_bit = (Signal(intbv(0)[config.slots :]) for _ in range(3))
     ceiling, compared_ceiling, stored = (Signed(config.maximum_bits).signal() for _ in range(3))
     # A score is compared with the maximum in the memory and with the score before it, which may be about to be written there.
@@ -117,7 +117,8 @@ def maxima(clk, reset, scored, slot, maximum, release, config):
         if previous_counts:
             greater.next = compared.active and above_previous
 
-    released_bit = bit_of(release.active, release.slot, released)
+    news = register(clk, release.active, released_here.active), register(clk, release.slot, released_here.slot)
+    released_bit = bit_of(released_here.active, released_here.slot, released)
     counted_slot_bit = bit_of(counted.active, counted.slot, counted_bit)
 
     @always(clk.posedge)
@@ -131,7 +132,7 @@ def maxima(clk, reset, scored, slot, maximum, release, config):
     to_subtract = distributed_ram(clk, greater, compared.slot, compared_ceiling, slot, maximum, depth=entries)
 
     return (
-        ceiling_of_score, comparisons, decision, released_bit, counted_slot_bit, queries_with_scores, to_compare, to_subtract,
+        ceiling_of_score, comparisons, decision, news, released_bit, counted_slot_bit, queries_with_scores, to_compare, to_subtract,
     )  # fmt: skip
 
 
