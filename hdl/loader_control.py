@@ -302,7 +302,7 @@ def loader_control(
     def group():
         if state == states.CHECK:
             moves.head_last.next = False
-        elif state == states.QUERIES:  # counts with the group's last beat, and not only then, as it is far from what it takes
+        if state == states.QUERIES:  # counts with the group's last beat, and not only then, as it is far from what it takes
             moves.count.next = moves.row + 1
             moves.head_last.next = moves.last_row or early or cut
 
