@@ -220,6 +220,7 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
     any_use = Signal(intbv(0)[SUM_SLOTS:])
     present = Signal(intbv(0)[SUM_SLOTS:])
     first_may_drain, second_may_drain, first_drains = (Signal(False) for _ in range(3))
+
     @always(clk.posedge)
     def any_lane():
         together = intbv(0)[SUM_SLOTS:]
