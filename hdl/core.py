@@ -107,13 +107,15 @@ def core(clk, reset, s_axis, m_axis, s_axil, config):
     put_out = output(
         clk, output_reset, rows_out, m_axis, poison_valid, poison_tag, head_done, head_done_key_set, stall_out, config
     )  # fmt: skip
-    count = event_counts(clk, status, s_axis, round_tick, activity, kept_counts, head_done, stall_out, events, config)
+    count = event_counts(clk, restart, status, s_axis, round_tick, activity, kept_counts, head_done, stall_out, events, config)
     return control, load, end_of_head, quantize, predict, compare, attend, put_out, cycles_of_reset, any_reset, copies, count
 
 
 @module
-def event_counts(clk, status, s_axis, round_tick, activity, kept_counts, head_done, stall_out, events, config):
-    """What the counters count, one cycle later; the output, which is far away, two."""
+def event_counts(clk, reset, status, s_axis, round_tick, activity, kept_counts, head_done, stall_out, events, config):
+    """What the counters count, one cycle later; the output, which is far away, two. Nothing during a ``reset``: until it has reached
+    every block, what they report has no meaning.
+    """
     lane_slots = config.rows * config.lanes
     lanes = config.softmax_lanes
     stalled = Signal(False)
@@ -127,6 +129,13 @@ def event_counts(clk, status, s_axis, round_tick, activity, kept_counts, head_do
         events.stall_in.next = s_axis.tvalid and not s_axis.tready
         stalled.next = stall_out
         events.stall_out.next = stalled
+        if reset:
+            events.cycles.next = 0
+            events.rounds.next = 0
+            events.slots.next = 0
+            events.heads.next = 0
+            events.stall_in.next = 0
+            events.stall_out.next = 0
 
     @always(clk.posedge)
     def kept():
@@ -134,11 +143,17 @@ def event_counts(clk, status, s_axis, round_tick, activity, kept_counts, head_do
         for lane in range(lanes):
             total = total + kept_counts[lane]
         events.kept.next = total
+        if reset:
+            events.kept.next = 0
 
     @always(clk.posedge)
     def done_by_lanes():
         events.multiplications.next = activity.multiplications
         events.register_moves.next = activity.register_moves
         events.idle_slots.next = activity.idle_slots
+        if reset:
+            events.multiplications.next = 0
+            events.register_moves.next = 0
+            events.idle_slots.next = 0
 
     return ticks, kept, done_by_lanes
