@@ -202,17 +202,19 @@ namespace eval floorplan {
         memory 82 [from_to 10 51] *predictor*
     }
 
+    # Cells (module/cell) by name, in order.
+    proc names {objects} {
+        return [lsort -dictionary [lmap object $objects {regsub {^[^/]+/} $object {}}]]
+    }
+
     # Of the `multipliers`, `memories` and `registers` (module/cell) of a flat design. Other designs than the three are left to the placer.
     proc apply {multipliers memories registers} {
         variable left
         variable taken
         variable flip_flops
         array unset taken
-        foreach {type objects} [list MULT18X18D $multipliers DP16KD $memories TRELLIS_FF $registers] {
-            set left($type) [lsort -dictionary [lmap object $objects {regsub {^[^/]+/} $object {}}]]
-        }
-        set flip_flops $left(TRELLIS_FF)
-        unset left(TRELLIS_FF)
+        array set left [list MULT18X18D [names $multipliers] DP16KD [names $memories]]
+        set flip_flops [names $registers]
         switch "[llength $multipliers] [llength $memories]" {
             "151 149" banked
             "151 205" banked_wide

@@ -5,7 +5,7 @@ from myhdl import Signal, always, always_comb, block, concat, intbv
 from golden.config import FACTOR_SHIFT_BITS, MANTISSA_BITS, SCORE_FRACTION, clog2
 from hdl.banked.interfaces import SUM_SLOTS, Event, ScoreRecord, address_bits, dot_signal, probability_signal, slot_bits
 from hdl.banked.timing import CHOSEN_CYCLES, POWER_CYCLES, SCORED_CYCLES
-from hdl.delay import delayed, register
+from hdl.delay import delayed, port_register
 from hdl.exp2 import probability
 from hdl.hierarchy import module
 from hdl.memory import distributed_ram, ram_with_register
@@ -117,7 +117,7 @@ def maxima(clk, reset, scored, slot, maximum, release, config):
         if previous_counts:
             greater.next = compared.active and above_previous
 
-    news = register(clk, release.active, released_here.active), register(clk, release.slot, released_here.slot)
+    news = port_register(clk, release, released_here, ("active", "slot"))
     released_bit = bit_of(released_here.active, released_here.slot, released)
     counted_slot_bit = bit_of(counted.active, counted.slot, counted_bit)
 
