@@ -9,10 +9,9 @@ Stages count cycles from that in which a word's address goes to the key memories
     4  word of K or V, chosen for each cluster; Q word or probability is selected
     5  operands, the multipliers' registers
     6  products
-    6 + log2(N)  products of a value phase added up over all lanes, and what the first query has more than the second
-    6 + log2(N)  (`lanes_total_stage`) the first query's sums so far are read; S cycles later, those of the second one
-    7 + log2(N)  ... apart for the two queries with sums
-    8 + log2(N)  new sums of the first query; S cycles later, of the second one
+    5 + log2(N)  (`lanes_total_stage`) the first query's sums so far are read; S cycles later, those of the second one
+    6 + log2(N)  products of a value phase added up over all lanes, for each of the two queries with sums
+    7 + log2(N)  new sums of the first query; S cycles later, of the second one
     6 + log2(M)  a score's M products added up (`total_stage`)
     7 + log2(M)  the score so far
 
@@ -44,8 +43,6 @@ PROBABILITY_STAGE = SELECT_STAGE - 2
 
 OPERAND_STAGE = KEY_CYCLES + 1
 PRODUCT_STAGE = OPERAND_STAGE + 1
-SEPARATION_CYCLES = 1
-"""From the sums over the lanes to those of the two queries."""
 
 SCORED_CYCLES = 1 + SCALER_CYCLES
 """From a lane's turn in the scan to its score."""
@@ -74,7 +71,7 @@ def lanes_total_stage(config: Config) -> int:
     A stage later it is known whether the query drains (S cycles after the value phase began, or `drain_delay` cycles more,
     and for 2S cycles).
     """
-    return max(PRODUCT_STAGE + tree_cycles(config.lanes) + SEPARATION_CYCLES - 1, config.slot_cycles - 1)
+    return max(PRODUCT_STAGE + tree_cycles(max(config.lanes, 2)) - 1, config.slot_cycles - 1)
 
 
 def drain_delay(config: Config) -> int:

@@ -1,14 +1,13 @@
 """A cluster's output sums: for each dimension, over all of its lanes, those of the two oldest queries in flight.
 
-A lane's products of a value phase belong to one of the two queries. So there are two sums over the lanes, from one tree that adds
-all products and another one that subtracts those of the second query. The second query's waits for a phase: one adder and one
-memory serve both queries in turn.
+A lane's products of a value phase belong to one of the two queries. So there are two sums over the lanes, each of the products
+that its query uses. The second query's waits for a phase: one adder and one memory serve both queries in turn.
 """
 
 from myhdl import Signal, always, always_comb, block, concat, intbv
 
 from hdl.add_chosen import add_chosen
-from hdl.add_subtract import add_subtract
+from hdl.add_gated import add_gated
 from hdl.adder_tree import adder_tree, tree_bits, tree_cycles
 from hdl.banked.interfaces import (
     SUM_SLOTS,
@@ -16,7 +15,7 @@ from hdl.banked.interfaces import (
     row_sum_bits,
     word_bits,
 )
-from hdl.banked.timing import OPERAND_STAGE, PRODUCT_STAGE, SEPARATION_CYCLES, drain_delay, lanes_total_stage
+from hdl.banked.timing import OPERAND_STAGE, PRODUCT_STAGE, drain_delay, lanes_total_stage
 from hdl.delay import cleared_register, delayed, register, register_copy
 from hdl.hierarchy import module
 from hdl.memory import TABLE_WORDS, distributed_ram
@@ -43,62 +42,29 @@ def _phase_later(clk, totals, late, word, config):
     )
 
 
-@module
-def _unlike_in_next(clk, left_next, right_next, differ):
-    """What `unlike` says, from the flags of a cycle before: a register for one dimension, as they lie far apart."""
-
-    @always(clk.posedge)
-    def compare():
-        differ.next = left_next != right_next
-
-    return compare
-
-
 @block
-def _sums_of_lanes(clk, products, firsts_next, first, second):
-    """Of one dimension: the sum of the lanes' `products` that are the first query's, and that of the others.
+def _sum_of_lanes(clk, products, uses_next, total):
+    """Of one dimension: the sum of those of the lanes' `products` that a query uses.
 
-    They are half of what all lanes' sum and the difference between the two queries' add up to, and half of what they differ
-    by: gates in front of an adder would take look-up tables, but to subtract in some cycles takes none on ECP5.
+    The gates are in the carry chains of the first adders, so that they take no look-up tables on ECP5.
 
-    firsts_next: [lane], flags, a cycle before the products; first, second: signed, SEPARATION_CYCLES + log2(N) cycles after these.
+    uses_next: [lane], flags, a cycle before the products; total: signed, log2(N) cycles after these (one lane: a cycle).
     """
-    all_ = like(first)
-    total = adder_tree(clk, products, all_) if len(products) > 1 else wire(products[0], all_)
-    pieces, nodes = [], list(zip(products, firsts_next))
-    while len(nodes) > 1:
-        pairs, nodes = list(zip(nodes[::2], nodes[1::2])), []
-        for (left, left_next), (right, right_next) in pairs:
-            difference, late_difference = (Signed(len(left) + 1).signal() for _ in range(2))
-            subtract, left_first = Signal(False), Signal(False)
-            pieces += [
-                _unlike_in_next(clk, left_next, right_next, subtract),
-                add_subtract(left, right, subtract, difference),
-                delayed(clk, difference, late_difference, 1),
-                delayed(clk, left_next, left_first, 1),
-            ]
-            nodes.append((late_difference, left_first))
-    ((difference, of_first),) = nodes  # what the first query has more than the second one, or the other way round
-
-    twice_first, twice_second = (Signed(len(first) + 1).signal() for _ in range(2))
-    is_of_first, is_of_second, of_second = (Signal(False) for _ in range(3))
-
-    @always_comb
-    def other():
-        of_second.next = not of_first
-
     # Registers for each dimension, as they lie far apart.
-    pieces += [register_copy(clk, of_first, is_of_first), register_copy(clk, of_second, is_of_second)]
-
-    @always(clk.posedge)
-    def separate():
-        first.next = twice_first >> 1
-        second.next = twice_second >> 1
-
-    return (
-        total, pieces, other, separate,
-        add_subtract(all_, difference, is_of_second, twice_first), add_subtract(all_, difference, is_of_first, twice_second),
-    )  # fmt: skip
+    uses = [Signal(False) for _ in products]
+    copies = [register_copy(clk, next_, use) for next_, use in zip(uses_next, uses)]
+    nothing, unused = like(products[0]), Signal(False)
+    operands = list(zip(products, uses)) + [(nothing, unused)] * (len(products) == 1)
+    pairs = list(zip(operands[::2], operands[1::2]))
+    sums = [Signed(tree_bits(len(nothing), 2)).signal() for _ in pairs] if len(pairs) > 1 else [total]
+    pieces = []
+    for ((left, use_left), (right, use_right)), pair_sum in zip(pairs, sums):
+        wide_left, wide_right, new_sum = (like(pair_sum) for _ in range(3))
+        pieces += [
+            wire(left, wide_left), wire(right, wide_right),
+            add_gated(wide_left, use_left, wide_right, use_right, new_sum), register(clk, new_sum, pair_sum),
+        ]  # fmt: skip
+    return copies, pieces, adder_tree(clk, sums, total) if len(sums) > 1 else []
 
 
 @module
@@ -190,8 +156,8 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
 
     Args:
         control: `Control`.
-        products: signed, [lane][dimension], `PRODUCT_STAGE`; zero if the lane adds nothing in this value phase.
-        uses: [lane], a bit for each sum slot, a stage before: the query to which they belong.
+        products: signed, [lane][dimension], `PRODUCT_STAGE`.
+        uses: [lane], a bit for each sum slot, a stage before: the query to which they belong, if to any.
         sums: signed, M of them; filled: they belong to a row that drains.
     """
     lanes, width, words = config.lanes, config.lane_width, word_bits(config)
@@ -199,18 +165,19 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
     total_bits = tree_bits(terms_bits, lanes)
     at_totals = lanes_total_stage(config)
     late_drain = drain_delay(config)
-    padding = at_totals + 1 - PRODUCT_STAGE - tree_cycles(lanes) - SEPARATION_CYCLES
+    padding = at_totals + 1 - PRODUCT_STAGE - tree_cycles(max(lanes, 2))
     pieces = []
 
     # [sum slot][dimension]
     added, totals = (
         [[Signed(total_bits).signal() for _ in range(width)] for _ in range(SUM_SLOTS)] for _ in range(2)
     )  # fmt: skip
-    firsts_next = [use(0) for use in uses]
-    for m in range(width):
-        of_lanes = [products[lane][m] for lane in range(lanes)]
-        pieces.append(_sums_of_lanes(clk, of_lanes, firsts_next, added[0][m], added[1][m]))
-        pieces += [delayed(clk, added[slot][m], totals[slot][m], padding) for slot in range(SUM_SLOTS)]
+    for slot in range(SUM_SLOTS):
+        uses_next = [use(slot) for use in uses]
+        for m in range(width):
+            of_lanes = [products[lane][m] for lane in range(lanes)]
+            pieces.append(_sum_of_lanes(clk, of_lanes, uses_next, added[slot][m]))
+            pieces.append(delayed(clk, added[slot][m], totals[slot][m], padding))
     late = [Signed(total_bits).signal() for _ in range(width)]
     pieces.append(_phase_later(clk, totals[1], late, control.total_word, config))
 
