@@ -85,6 +85,10 @@ Adders and small memories have a mapping of their own for ECP5 (`flows/ecp5_map.
 distributed RAM from one LUT through the whole part (8,157 inputs of `small`), and puts up to two more carry cells around
 each adder: `small` took 70,486 sites for LUTs (commit bd5c420), and takes 65,717 (ea28d81, with a few registers more). So in rows of older commits there are more "LUT sites once packed" than LUTs.
 
+No iCE40 holds the core. `tiny` and `tiny_tiled` take about three times the look-up tables and flip-flops of an UP5K (5,280 of each), four to five
+times its block RAMs (30), and more multipliers than its 8; the HX8K has 7,680, 32 and none. There is no distributed RAM, so small memories are
+flip-flops and block RAMs there, but even the ECP5's figures below are twice an HX8K.
+
 `small` and `small_tiled` take nearly all multipliers of the LFE5U-85F: these and the block RAMs have places of their own
 (`flows/floorplan.tcl`), and nextpnr's static placer and router2 do the rest. `small_tiled` has span 2: with span 4, each
 of the 512 wires of column operands ends at 32 multiplexers instead of 16. In router2's 11th iteration 1,570 wires were used twice
@@ -166,7 +170,8 @@ def _totals(syntheses):
     rows = []
     for one in syntheses:
         parts = [f"{count_text(one[name])} ({synth_report.percent(one['share'][name])})" for name in _HEADERS]
-        command = f"`python -m flows synth --config {one['config']} --target {one['target']}`"
+        only_yosys = len(synth.TARGETS[one["target"]].steps) > 1 and not (one["fmax"] or one.get("fmax_estimate"))
+        command = f"`python -m flows synth --config {one['config']} --target {one['target']}{' --no-place' if only_yosys else ''}`"
         sites = (one["placed"] or {}).get("TRELLIS_COMB") or (one["placed"] or {}).get("ICESTORM_LC")
         placed = count_text(sites) if sites else "-"
         rows.append([f"`{one['config']}` ({one['array']})", one["part"], *parts, placed, _clock(one), one.get("revision") or "-", command])
