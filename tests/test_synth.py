@@ -383,12 +383,15 @@ def test_the_page_collects_what_was_built(tmp_path, report):
     reports.mkdir()
     made = {"config": "small", "target": "ecp5", "array": "tiled", **report}
     (reports / "synthesis-ecp5-small.json").write_text(json.dumps(made))
+    unplaced = {**made, "config": "tiny", "fmax": None, "placed": None, "critical_path": None}
+    (reports / "synthesis-ecp5-tiny.json").write_text(json.dumps(unplaced))
     simulation = {"config": "small", "heads": 1, "n_q": 128, "n_k": 128, "d": 32, "threshold": 1 / 128, "density": 0.2,
                   "cycles": 5000}  # fmt: skip
     (reports / "simulation-small.json").write_text(json.dumps(simulation))
     written = resource_use.write_page(reports, page, kept)
     text = page.read_text()
     assert "python -m flows synth --config small --target ecp5" in text and "78.3" in text and "bank x 2" in text
+    assert "--config tiny --target ecp5 --no-place`" in text and "--config small --target ecp5`" in text
     assert "## Performance" in text and "15,656" in text  # 78.28 MHz / 5000 cycles
     assert all(path.stat().st_size > 0 for path in written) and (kept / "area-small.png") in written
     shutil.rmtree(reports)

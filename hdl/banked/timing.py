@@ -71,7 +71,7 @@ def lanes_total_stage(config: Config) -> int:
     A stage later it is known whether the query drains (S cycles after the value phase began, or `drain_delay` cycles more,
     and for 2S cycles).
     """
-    return max(PRODUCT_STAGE + tree_cycles(max(config.lanes, 2)) - 1, config.slot_cycles - 1)
+    return max(PRODUCT_STAGE + tree_cycles(config.lanes) - 1, config.slot_cycles - 1)
 
 
 def drain_delay(config: Config) -> int:

@@ -48,15 +48,14 @@ def _sum_of_lanes(clk, products, uses_next, total):
 
     The gates are in the carry chains of the first adders, so that they take no look-up tables on ECP5.
 
-    uses_next: [lane], flags, a cycle before the products; total: signed, log2(N) cycles after these (one lane: a cycle).
+    uses_next: [lane], flags, a cycle before the products; total: signed, log2(N) cycles after these.
     """
     # Registers for each dimension, as they lie far apart.
     uses = [Signal(False) for _ in products]
     copies = [register_copy(clk, next_, use) for next_, use in zip(uses_next, uses)]
-    nothing, unused = like(products[0]), Signal(False)
-    operands = list(zip(products, uses)) + [(nothing, unused)] * (len(products) == 1)
+    operands = list(zip(products, uses))
     pairs = list(zip(operands[::2], operands[1::2]))
-    sums = [Signed(tree_bits(len(nothing), 2)).signal() for _ in pairs] if len(pairs) > 1 else [total]
+    sums = [Signed(tree_bits(len(products[0]), 2)).signal() for _ in pairs] if len(pairs) > 1 else [total]
     pieces = []
     for ((left, use_left), (right, use_right)), pair_sum in zip(pairs, sums):
         wide_left, wide_right, new_sum = (like(pair_sum) for _ in range(3))
@@ -165,7 +164,7 @@ def value_sums(clk, reset, control, products, uses, sums, filled, config):
     total_bits = tree_bits(terms_bits, lanes)
     at_totals = lanes_total_stage(config)
     late_drain = drain_delay(config)
-    padding = at_totals + 1 - PRODUCT_STAGE - tree_cycles(max(lanes, 2))
+    padding = at_totals + 1 - PRODUCT_STAGE - tree_cycles(lanes)
     pieces = []
 
     # [sum slot][dimension]
