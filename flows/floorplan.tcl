@@ -136,7 +136,7 @@ namespace eval floorplan {
         moves
     }
 
-    # `bert`: Q rows are in block RAMs, two for a lane, among the keys of their dimensions; the sums of V take twice as many. Three
+    # `bert`: Q rows are in block RAMs, two for a lane, among the keys of their dimensions; the sums of V take twice as many. Five
     # places are left.
     proc banked_wide {} {
         set array *inst_banked_array
@@ -153,7 +153,7 @@ namespace eval floorplan {
         # Two rows of V's eight dimensions are a word of its memory, 9 bits of them in each block RAM.
         set places {}
         for {set column 30} {$column < 52} {incr column} {
-            if {$column == 42 || $column == 43} {
+            if {$column == 49 || $column == 50} {
                 lappend places 46 $column
             }
             lappend places 70 $column
@@ -167,10 +167,11 @@ namespace eval floorplan {
                 set places [lrange $places 2 end]
             }
         }
-        memory 46 [from_to 44 51] *raw_ring*
+        memory 46 [from_to 41 48] *raw_ring*
         memory 70 [concat [from_to 0 5] [from_to 10 18]] *row_sender*
-        memory 70 [concat [from_to 19 23] 29] *comparator*
-        foreach block {level_memories score_store bitmap_ring entry_records} {
+        memory 70 {19 20} *entry_records*
+        memory 70 {22 23} *comparator*
+        foreach block {level_memories score_store bitmap_ring} {
             memory 82 [from_to 0 45] *$block*
         }
         steps
@@ -217,7 +218,7 @@ namespace eval floorplan {
         set flip_flops [names $registers]
         switch "[llength $multipliers] [llength $memories]" {
             "151 149" banked
-            "151 205" banked_wide
+            "149 203" banked_wide
             "145 109" tiled
             default { return }
         }

@@ -168,6 +168,7 @@ class Control:
         word: stage 0.
         value_is_next: the cycle before the operands are selected is one of a value phase.
         value_is_near: `value_is_next`, a cycle earlier.
+        value_is_addressed: `value_is_near`, a cycle earlier (stage 1).
         drain, drain_sum: these sums drain; from a score phase's first cycle to the value phase's last one.
         total_first, total_last, total_word: stage `lanes_total_stage`: in a value phase; last word of a phase; the word.
         total_first_is_next: `total_first`, a cycle earlier.
@@ -180,6 +181,7 @@ class Control:
         self.word = Signal(intbv(0)[word_bits(config) :])
         self.value_is_next = Signal(False)
         self.value_is_near = Signal(False)
+        self.value_is_addressed = Signal(False)
         self.drain = Signal(False)
         self.drain_sum = Signal(intbv(0)[clog2(SUM_SLOTS) :])
         self.total_first_is_next = Signal(False)

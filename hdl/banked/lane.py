@@ -258,7 +258,7 @@ def lane(
         if value_active:
             uses.next = slot_bit
 
-    rows = query_memory(clk, row, row_address, control.value_is_next, query_word, config)
+    rows = query_memory(clk, row, row_address, control, query_word, config)
 
     both = config.probability_bits - QUERY_PLACE  # bits in which query and probability meet
     multipliers = []

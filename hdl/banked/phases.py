@@ -77,7 +77,8 @@ def phases(clk, reset, score_phase, word, control, scan, choose, config):
         value_phase.next = not score_phase
 
     stages = [
-        delayed(clk, value_phase, control.value_is_near, SELECT_STAGE - 2),
+        register(clk, value_phase, control.value_is_addressed),
+        delayed(clk, control.value_is_addressed, control.value_is_near, SELECT_STAGE - 3),
         register(clk, control.value_is_near, control.value_is_next),
         delayed(clk, word, control.total_word, at_totals),
         delayed(clk, value_phase, control.total_first_is_next, at_totals - 1),

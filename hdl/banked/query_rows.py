@@ -109,22 +109,34 @@ def query_rows(clk, reset, row, slot, enable, loaded, row_done, write, config):
 
 
 @block
-def query_memory(clk, write, address, clear, word, config):
-    """A lane's Q rows, for reading: the word at `address` is in the register `word` three cycles later, 0 if `clear` then.
+def query_memory(clk, write, address, control, word, config):
+    """A lane's Q rows, for reading: the word at `address` (stage 1) is in `word` three cycles later, 0 in a value phase.
 
     Args:
         write: `RowWrite`; nothing is read while it is written.
+        control: `Control`.
     """
-    if 1 << len(address) > TABLE_WORDS:
-        read_word = like(word)
+    rows = 1 << len(address)
+    if rows > TABLE_WORDS:
+        # The last word is never written and stays zero: with a clear behind the memory, each bit would need one more register.
+        zero_word = rows
+        address_or_zero = Signal(intbv(0, min=0, max=rows + 1))
+
+        @always(clk.posedge)
+        def row_or_zero():
+            address_or_zero.next = address
+            if control.value_is_addressed:
+                address_or_zero.next = zero_word
+
         memory = query_ram_with_register(
-            clk, write.enable, write.address, write.data, address, read_word, depth=1 << len(address)
+            clk, write.enable, write.address, write.data, address_or_zero, word, depth=rows + 1
         )
-        return memory, cleared_register(clk, clear, read_word, word)
+        return row_or_zero, memory
 
     # A lane's multipliers lie far apart: the parts of its words lie next to theirs.
     late_address = like(address)
     late = register(clk, address, late_address)
+    clear = control.value_is_next
     lows = range(0, len(word), _PART_BITS)
     parts = [Signal(intbv(0)[min(_PART_BITS, len(word) - low) :]) for low in lows]
     memories = [
@@ -149,7 +161,7 @@ def _query_part(clk, write_enable, write_address, write_data, address, clear, pa
 def query_ram_with_register(clk, write_enable, write_address, write_data, read_address, read_data, depth):
     """Block RAM, however small: the word at `read_address` is in `read_data` two cycles later; nothing is read while it is
     written."""
-    memory = [Signal(intbv(0)[len(write_data) :]) for _ in range(depth)]
+    memory = [Signal(intbv(0)[len(write_data) :]) for _ in range(depth)]  # zero until written
     latch = Signal(intbv(0)[len(write_data) :])
 
     @always(clk.posedge)
