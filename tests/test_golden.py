@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flows import heads
 from golden import banked, comparator, exp2, head, normalizer, packer, predictor, quantizer, reference, tiled, transform
-from golden.config import CONFIGS, KEPT_FRACTION, OUTPUT_FRACTION, THRESHOLD_FRACTION
+from golden.config import CONFIGS, KEPT_FRACTION, OUTPUT_FRACTION, THRESHOLD_FRACTION, ConfigError
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 ALL_KEPT = 1 << KEPT_FRACTION
@@ -244,6 +244,24 @@ def test_a_long_wide_head_takes_less_than_two_seconds(name):
         head.run(one.q, one.k, one.v, one.settings(None, False, True), CONFIGS[name])
         used.append(time.process_time() - started)
     assert min(used) < 2
+
+
+# Configurations ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, changes, sentence", [
+    ("tiny", dict(rows=1, drain_rows=1), "rows is 1, but must be at least 2"),
+    ("tiny", dict(lanes=1), "lanes is 1, but must be at least 2"),
+    ("tiny", dict(slots=1), "slots is 1, but must be at least 2"),
+    ("tiny", dict(output_ring=1), "output_ring is 1, but must be at least 2"),
+    ("tiny", dict(predict_keys=1), "predict_keys is 1, but must be at least 2"),
+    ("tiny_tiled", dict(predict_keys=1), "predict_keys is 1, but must be at least 2"),
+    ("tiny_tiled", dict(drain_rows=1), "drain_rows is 1, but must be at least 2"),
+    ("tiny", dict(lanes=16), r"lanes is 16, but must be at most d / lane_width \(8\)"),
+])  # fmt: skip
+def test_a_shape_that_the_blocks_cannot_have_is_refused(name, changes, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        CONFIGS[name].replace(**changes)
 
 
 # Distance to the truth -----------------------------------------------------------------------------------------------
