@@ -7,7 +7,7 @@ import pytest
 from myhdl import Signal, block, instance
 
 from golden.config import CONFIGS
-from hdl.banked.bitmaps import WORD_CYCLES, WordsRead, bitmap_ring, compared_stream, heads_stream
+from hdl.banked.bitmaps import BITMAP_WORD_CYCLES, WordsRead, bitmap_ring, compared_stream, heads_stream
 from hdl.comparator import bits_stream, results_stream
 from hdl.group_starts import GroupStarts
 from tests import test_bitmaps
@@ -66,13 +66,13 @@ class Surroundings(test_bitmaps.Surroundings):
                 indices = [index for index in range(self.config.max_tiles) if query["words"] >> index & 1]
                 bitmap = {}
                 words.group.next, words.place.next, words.lane.next = query["group"], query["place"], query["lane"]
-                for step in range(len(indices) + WORD_CYCLES):
+                for step in range(len(indices) + BITMAP_WORD_CYCLES):
                     if step < len(indices):
                         words.index.next = indices[step]
                     yield clk.posedge
                     self.groups_open += int(self.groups.start)
-                    if step > WORD_CYCLES - 1:
-                        bitmap[indices[step - WORD_CYCLES]] = int(words.word)
+                    if step > BITMAP_WORD_CYCLES - 1:
+                        bitmap[indices[step - BITMAP_WORD_CYCLES]] = int(words.word)
                 self.bitmaps.append(bitmap)
                 if query["group_last"]:
                     self.group_done.next = True

@@ -8,7 +8,7 @@ import pytest
 from myhdl import Signal, block, instance, intbv
 
 from golden.config import CONFIGS
-from hdl.banked.bitmaps import WORD_CYCLES, WordsRead, compared_stream, heads_stream
+from hdl.banked.bitmaps import BITMAP_WORD_CYCLES, WordsRead, compared_stream, heads_stream
 from hdl.banked.dispatcher import dispatcher
 from hdl.banked.interfaces import queries_stream, row_stream, words_stream
 from hdl.banked.query_ring import QueryRingWrites, index_bits
@@ -160,7 +160,7 @@ class Bench:
 
         @instance
         def words():
-            late = deque([0] * (WORD_CYCLES - 1))
+            late = deque([0] * (BITMAP_WORD_CYCLES - 1))
             while True:
                 yield self.clk.posedge
                 late.append(self.bitmaps.get((int(read.group), int(read.place), int(read.lane), int(read.index)), 0))

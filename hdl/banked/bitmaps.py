@@ -16,7 +16,7 @@ from hdl.wires import side_by_side, wire
 
 PENDING = 16  # queries of a softmax lane between their last bits and their result
 ORDERED = 4  # queries between the ring and the dispatcher
-WORD_CYCLES = 4  # from an address at `WordsRead` to its word
+BITMAP_WORD_CYCLES = 4  # from an address at `WordsRead` to its word
 
 
 def place_bits(config: Config) -> int:
@@ -60,7 +60,7 @@ def compared_stream(config: Config) -> Stream:
 
 
 class WordsRead:
-    """Read port of the bitmaps: WORD_CYCLES after `group`, `place`, `index` (of the word) and `lane`, `word` is there."""
+    """Read port of the bitmaps: BITMAP_WORD_CYCLES after `group`, `place`, `index` (of the word) and `lane`, `word` is there."""
 
     def __init__(self, config: Config):
         self.group = Signal(intbv(0)[group_bits(config) :])
@@ -432,7 +432,7 @@ def bitmap_ring(clk, reset, starts, bits, results, heads, compared, words, group
         for lane in range(number_of_lanes):
             addresses[lane].next = concat(words.group, words.place, words.index)
 
-    lane_in_step = delayed(clk, words.lane, lane_late, WORD_CYCLES - 2)
+    lane_in_step = delayed(clk, words.lane, lane_late, BITMAP_WORD_CYCLES - 2)
 
     @always(clk.posedge)
     def word_of_lane():

@@ -3,7 +3,7 @@
 from myhdl import ConcatSignal, Signal, always, always_comb, block, concat, intbv, modbv
 
 from golden.config import clog2
-from hdl.banked.bitmaps import WORD_CYCLES
+from hdl.banked.bitmaps import BITMAP_WORD_CYCLES
 from hdl.banked.interfaces import address_bits, words_stream
 from hdl.banked.query_ring import group_bits, index_bits
 from hdl.delay import cleared_register, delayed, port_register, register, register_copy
@@ -454,10 +454,10 @@ def word_sender(clk, reset, dispatch, compared, read, busy, ends, sending, words
             sending.cluster.next = dispatch.cluster
 
     in_step = [
-        delayed(clk, busy, busy_late, WORD_CYCLES, reset=reset),
-        delayed(clk, last, last_late, WORD_CYCLES),
-        delayed(clk, read.index, index_late, WORD_CYCLES),
-        delayed(clk, sending.cluster, cluster_late, WORD_CYCLES),
+        delayed(clk, busy, busy_late, BITMAP_WORD_CYCLES, reset=reset),
+        delayed(clk, last, last_late, BITMAP_WORD_CYCLES),
+        delayed(clk, read.index, index_late, BITMAP_WORD_CYCLES),
+        delayed(clk, sending.cluster, cluster_late, BITMAP_WORD_CYCLES),
     ]
 
     @always_comb
