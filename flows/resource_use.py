@@ -144,10 +144,11 @@ them have a place (`flows/floorplan.tcl`), so that what is decided behind them i
 dot products begin with the half for which the scaler had a carry chain. 99 ends were beyond 9.0 ns then, 88 MHz instead of 74 were expected of the
 placement, and the packaged tools made **100.28 MHz** for a target of 100 (640a228, 573 k, 127 iterations), and **100.08** of the netlist after it
 (5ece83a, 576 k, 133 iterations, 29 minutes beside other runs).
-`bert` had 628 k with its floorplan made likewise (626 k before), and 61 expected. With its Q rows among the keys of their dimensions, and V's
-memory in the order of the dimensions, it has 596 k and 73.8 (RTL of e16a191, floorplan of 71f6511); it isn't routed: 8,000 wires were used twice in the 45th
-iteration, for a target of 80, natively. What misses the target is little by now (4bfea1c: 598 k, 90.66 MHz expected for 90 with the packaged
-tools), but the router comes to 2,759 wires used twice in the 43rd iteration, natively, and 3,031 in the 50th.
+`bert` had 628 k with its floorplan made likewise, and 596 k with its Q rows among the keys of their dimensions and V's memory in the order
+of the dimensions (71f6511); it was not routed: of a placement with 598 k (4bfea1c, 90.66 MHz expected for a target of 90), 2,759 wires were used twice in
+the 43rd iteration, natively, and 3,031 in the 50th. It had three softmax lanes then, as `small`, and has one now, which keeps up with its prediction
+(docs/banked.md): 54,812 LUTs instead of 64,975, 501 k, and
+**95.43 MHz** for a target of 95 and 93.7 expected of the placement (2e47a6d, 61 iterations; 40 minutes beside `small`).
 
 `small_3bit` is `small` with a prediction of three bits instead of four, and 5 k LUTs less. What that costs in precision:
 `python -m flows simulate data/minilm_l2_n512.npz --config small_3bit` (golden model) finds an error of 0.070 against dense
