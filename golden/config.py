@@ -93,8 +93,6 @@ class Config:
             value = getattr(self, field.name)
             require(not isinstance(value, int) or value >= 1, f"{field.name} is {value}, but must be at least 1")
         require(self.array in ARRAYS, f"array is {self.array!r}, but must be one of {', '.join(ARRAYS)}")
-        for field in ("predict_keys", *AT_LEAST_TWO[self.array]):
-            require(getattr(self, field) >= 2, f"{field} is {getattr(self, field)}, but must be at least 2")
         require(2 <= self.prediction_bits <= 8, f"prediction_bits is {self.prediction_bits}, but must be 2 to 8")
         require(self.span <= self.lanes, f"span is {self.span}, but must be at most lanes ({self.lanes})")
         require(self.d >= 16 and self.d & (self.d - 1) == 0, f"d is {self.d}, but must be a power of two from 16")
@@ -121,6 +119,8 @@ class Config:
             f"d / (drain_rows * lane_width) is {self.d / self.normalizer_width:g}, but must be at least {MIN_QUERY_CYCLES}",
         )
         if self.array == "banked":
+            for field in ("lanes", "slots", "output_ring"):
+                require(getattr(self, field) >= 2, f"{field} is {getattr(self, field)}, but must be at least 2")
             require(self.slot_cycles >= 4, f"d / lane_width is {self.slot_cycles}, but must be at least 4")
             require(self.lanes <= self.slot_cycles, f"lanes is {self.lanes}, but must be at most d / lane_width ({self.slot_cycles})")
         else:
@@ -312,8 +312,6 @@ ORGANISATION_MULTIPLES = {
     "banked": (("d", "lane_width"), ("stream_bytes", "lane_width"), ("rows", "drain_rows")),
 }
 """(larger, smaller): build parameters of which the first must be a multiple of the second."""
-AT_LEAST_TWO = {"tiled": ("drain_rows",), "systolic": ("drain_rows",), "banked": ("rows", "lanes", "slots", "output_ring")}
-"""Build parameters of which one wouldn't do, besides `predict_keys`."""
 
 _TILED = dict(span=2, d=32, max_keys=512, stream_bits=128, predict_queries=8, predict_keys=8, predict_width=4,
               softmax_lanes=1, drain_rows=4)  # fmt: skip
