@@ -4,7 +4,7 @@
 # up far from its multiplier. Here each lane, cluster or row has its own piece of a row, with its memories next to it.
 #
 #   y = 82   block RAM      predictor, bitmaps          predictor, comparator
-#   y = 70   block RAM      comparator, normalizer
+#   y = 70   block RAM      dispatcher, comparator, normalizer
 #   y = 58   multipliers    cluster 2, normalizer      PE rows 6, 7, normalizer
 #   y = 46   block RAM      keys                       columns
 #   y = 34   multipliers    clusters 1, 3              PE rows 3 ... 5

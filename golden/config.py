@@ -122,7 +122,10 @@ class Config:
             for field in ("lanes", "slots", "output_ring"):
                 require(getattr(self, field) >= 2, f"{field} is {getattr(self, field)}, but must be at least 2")
             require(self.slot_cycles >= 4, f"d / lane_width is {self.slot_cycles}, but must be at least 4")
-            require(self.lanes <= self.slot_cycles, f"lanes is {self.lanes}, but must be at most d / lane_width ({self.slot_cycles})")
+            require(
+                self.lanes <= self.slot_cycles,
+                f"lanes is {self.lanes}, but must be at most d / lane_width ({self.slot_cycles})",
+            )
         else:
             require(self.lane_width == 1, f"lane_width is {self.lane_width}, but is 1 unless the array is banked")
         if self.array == "systolic":

@@ -116,11 +116,11 @@ def query_memory(clk, write, address, control, word, config):
         write: `RowWrite`; nothing is read while it is written.
         control: `Control`.
     """
-    rows = 1 << len(address)
-    if rows > TABLE_WORDS:
+    words = 1 << len(address)
+    if words > TABLE_WORDS:
         # The last word is never written and stays zero: with a clear behind the memory, each bit would need one more register.
-        zero_word = rows
-        address_or_zero = Signal(intbv(0, min=0, max=rows + 1))
+        zero_word = words
+        address_or_zero = Signal(intbv(0, min=0, max=words + 1))
 
         @always(clk.posedge)
         def row_or_zero():
@@ -129,18 +129,19 @@ def query_memory(clk, write, address, control, word, config):
                 address_or_zero.next = zero_word
 
         memory = query_ram_with_register(
-            clk, write.enable, write.address, write.data, address_or_zero, word, depth=rows + 1
+            clk, write.enable, write.address, write.data, address_or_zero, word, depth=words + 1
         )
         return row_or_zero, memory
 
     # A lane's multipliers lie far apart: the parts of its words lie next to theirs.
     late_address = like(address)
     late = register(clk, address, late_address)
-    clear = control.value_is_next
     lows = range(0, len(word), _PART_BITS)
     parts = [Signal(intbv(0)[min(_PART_BITS, len(word) - low) :]) for low in lows]
     memories = [
-        _query_part(clk, write.enable, write.address, write.data(low + len(part), low), late_address, clear, part)
+        _query_part(
+            clk, write.enable, write.address, write.data(low + len(part), low), late_address, control.value_is_next, part
+        )
         for low, part in zip(lows, parts)
     ]
     return late, memories, wire(side_by_side(parts), word)
