@@ -36,7 +36,7 @@ def write_page(reports: Path = synth.REPORTS, page: Path = PAGE, kept: Path = KE
         raise InputError(f"{reports}: holds no reports; `python -m flows synth --config tiny` makes one")
     simulations = [_read(path) for path in sorted(kept.glob("simulation-*.json"))]
     study = _read(kept / "study.json") if (kept / "study.json").exists() else None
-    lines = [_INTRODUCTION, *_totals(syntheses), *_performance(syntheses, simulations), *_critical_paths(syntheses)]
+    lines = [_INTRODUCTION, *_totals(syntheses), *_performance(syntheses, simulations), *_critical_paths(syntheses), _NOTES]
     written = []
     for one in syntheses:
         if one["target"] == "ecp5":
@@ -65,14 +65,17 @@ def _order(report):
 _INTRODUCTION = """# Resource use
 
 Made by `python -m flows report` from the reports that the commands below wrote; don't edit. The tools are Yosys from
-Debian 12 and nextpnr from PyPI (`make setup`); their options are those of the targets in `sanger.core`.
+Debian 12 and nextpnr from PyPI (`make setup`); their options are those of the targets in `sanger.core`. The commit is that of
+the sources; + means that they had changed since.
+"""
+
+_NOTES = """## How to read these figures
 
 LUTs are 4-input ones on ECP5 and iCE40, 6-input ones on Xilinx. On ECP5 a carry cell (CCU2C) counts as two and 16 x 4
 bits of distributed RAM (TRELLIS_DPR16X4) as six, as nextpnr has it. Every figure is the core alone: `flows/pins.v`, the
 shift registers that stand for its surroundings in place and route, is left out. Modules are mapped one by one (FIFOs
 and register slices with the block around them) and flattened afterwards, so figures of blocks add up. Synthesis fails
-if there is a latch or a combinational loop, if a memory would become flip-flops, or if prediction uses a DSP. The commit
-is that of the sources; + means that they had changed since.
+if there is a latch or a combinational loop, if a memory would become flip-flops, or if prediction uses a DSP.
 
 On ECP5, the registers around multipliers and behind most block RAMs are those inside the DSP blocks and block RAMs
 (`flows/synth.tcl`; Yosys alone leaves them in flip-flops). That such netlists compute the same is simulated
@@ -80,81 +83,16 @@ On ECP5, the registers around multipliers and behind most block RAMs are those i
 simulates the netlist of `tiny` for iCE40, cell by cell, against the golden model. Yosys before August 2026 maps an order of
 few signed bits against a negative constant wrongly (YosysHQ/yosys#6085); the sources have none, and a test sees to it.
 
-Adders and small memories have a mapping of their own for ECP5 (`flows/ecp5_map.v`; proved for all operands in
-`tests/test_synth.py`). With Yosys' mapping, nextpnr 0.11 drives the constants at carry inputs and at unused addresses of
-distributed RAM from one LUT through the whole part (8,157 inputs of `small`), and puts up to two more carry cells around
-each adder: `small` took 70,486 sites for LUTs (commit bd5c420), and takes 65,717 (ea28d81, with a few registers more). So in rows of older commits there are more "LUT sites once packed" than LUTs.
-
 No iCE40 holds the core. `tiny` and `tiny_tiled` take about three times the look-up tables and flip-flops of an UP5K (5,280 of each), four to five
 times its block RAMs (30), and more multipliers than its 8; the HX8K has 7,680, 32 and none. There is no distributed RAM, so small memories are
 flip-flops and block RAMs there, but even the ECP5's figures below are about twice an HX8K.
 
-`small` and `small_tiled` take nearly all multipliers of the LFE5U-85F: these and the block RAMs have places of their own
-(`flows/floorplan.tcl`), and nextpnr's static placer and router2 do the rest. `small_tiled` has span 2: with span 4, each
-of the 512 wires of column operands ends at 32 multiplexers instead of 16. In router2's 11th iteration 1,570 wires were used twice
-with span 2 (none in the 61st), and 8,926 with span 4, no longer fewer than before (a native build of the same nextpnr).
-
-The clock of `small_tiled` was router2's for a while: 69.9 MHz (commit 68d0cfb), where nextpnr estimated 93 before routing. A net that
-leads to four inputs or more grows from what of it lies near the next input, however long the way there was, so that some inputs get
-13 ns of wire. nextpnr's `--tmg-ripup` mends such detours as long as a path misses the target, and doesn't end if one always does. So the clock
-came out between the target and what nextpnr expects of the placement: 92.2 MHz for a target of 80 and 89 expected (commit 264b3b3),
-84.4 for 80 and 86.0 (1fd4175), 87.4 for 87 and 96.7 (dd3cd53; the path is a detour). For 85 with 89 expected, some paths
-missed it time and again. Nearer to what is expected (92 for 94, a3f01f2, natively) 831 wires were still used twice in the 60th iteration.
-All of these with router2's own weights (see below).
-
-What is added or subtracted depending on a signal is one carry chain (`hdl/add_subtract.py`, `flows/synth.tcl`; proved in
-`tests/test_synth.py`): `small` took 62,271 LUTs with it and 65,682 without.
-
-An adder takes one of two numbers for nothing, too (`hdl/add_chosen.py`): without the multiplexers in front of the value sums
-`small_3bit` has 700 LUTs and 700 flip-flops less.
-
-router2 gets a setting that nextpnr has no option for (`flows/synth.tcl` writes it into the netlist): what a wire costs that several
-nets want grows by 0.5 an iteration, not by 2. With 2, the same placement of `small_3bit` (commit a75ae3f, 610 k of estimated wirelength)
-came down to 173 wires used twice in the 48th iteration and rose from there on; with 0.5 it was routed in 116 (natively), as
-the packaged tools did with cd86fbd (609 k, 130 iterations): **78.95 MHz** for a target of 75 and 78.4 expected of the placement.
-nextpnr lets the eight flip-flops of a tile have one clear (or set) in common, or none. `small` had 12,756 flip-flops with a clear, and 371
-different ones (commit cd86fbd): Yosys makes one of each multiplexer with a constant, and registers that are cleared unless chosen
-were a cheap multiplexer. Each of these kept others out of its tile, so that a placement of 582 k of estimated wirelength had 699 k once
-it was legal, and 660 k in the end, which router2 could not route (1,400 wires used twice in the 70th iteration, then more; a target of 60, natively).
-With the clears cut off, as an experiment, the same netlist had 617 k and 587 k. So sums begin anew in their carry chains
-(`accumulate`, `hdl/add_gated.py`), shifters mask what they move out, words are chosen by multiplexers, and sums of no query yet are read from words of
-a memory that stay zero: 4,000 flip-flops with a clear are left, 3,400 flip-flops are gone, 900 LUTs came. The placement has 574 k,
-and `small` is routed: **77.38 MHz** for a target of 77 and 79.3 expected (1100c90, 112 iterations; 33 minutes beside other runs).
-`small_tiled` came from 90.96 MHz (cec607e) to **100.28** for a target of 100, though 90.9 were expected of the placement (dc0eb02, 72 iterations);
-for a target of 93, the same placement gave 98.47 (90 iterations).
-
-What nextpnr expects of a placement is no limit for the router, if `--tmg-ripup` has a target above it: a native build of the same nextpnr
-made 87.9 MHz of a placement of `small` with 75.5 expected (1e1f2cd, 576 k) for a target of 90, in 99 iterations. Less wire alone doesn't help: with
-each comparator beside its multiplier and its memory, one below the other on the left, and the stores of the scores next to them, a
-placement had 557 k and 83 to 84 MHz expected, but 2,700 wires were still used twice in the 40th iteration (68c7f53, target 90). Where, router2's
-map of it says (`--router2-heatmap`): on the left, around the block RAMs of the keys, where three clusters, quantizer and comparators met;
-the right half was nearly empty. So predictor, comparators and bitmaps lie from the left to the right now, as scores go, with the
-comparators in the middle: 556 k instead of 581 k for the same netlist, and less of it on the left.
-That placement was routed natively in 74 iterations: 87.26 MHz for a target of 88, with 70.9 expected (abb931e). The paths that were
-worst in it have registers more since, and the packaged tools made **90.18 MHz** for a target of 89, with 76 expected (cd1dd27, 560 k, 132 iterations,
-28 minutes beside other runs). For a target of 95, 650 wires of the same placement were still used twice in the 76th iteration.
-Since then a lane's probability, the flags of its sums and the numerators of a row reach what lies far apart from registers, without logic
-on the way (5964dfa: 565 k, 73.8 expected): for 95 no wire was used twice in the 143rd iteration, but a few paths still missed
-the target in the 253rd, and it was stopped. For 92 the packaged tools made 90.20 MHz (140 iterations).
-A placement in which 869 ends were beyond 8.6 ns, as estimated, was routed natively for 95: all of them met it but 13, and those were one path,
-from the loader's state to a status register (5964dfa). The placer counts wire, and a gate between two ends of the part costs as much at one of them as at
-the other: it put one of the normalizer's control 52 rows away from the registers before and behind it. So what crosses the part comes from a
-register and goes into one, without a gate: counts of what is on its way, resets, ends of rows and of heads, divisions. Two registers without any gate before
-them have a place (`flows/floorplan.tcl`), so that what is decided behind them is decided there; Yosys sees that the loader is a state machine;
-dot products begin with the half for which the scaler had a carry chain. 99 ends were beyond 9.0 ns then, 88 MHz instead of 74 were expected of the
-placement, and the packaged tools made **100.28 MHz** for a target of 100 (640a228, 573 k, 127 iterations), and **100.08** of the netlist after it
-(5ece83a, 576 k, 133 iterations, 29 minutes beside other runs).
-`bert` had 628 k with its floorplan made likewise, and 596 k with its Q rows among the keys of their dimensions and V's memory in the order
-of the dimensions (71f6511); it was not routed: of a placement with 598 k (4bfea1c, 90.66 MHz expected for a target of 90), 2,759 wires were used twice in
-the 43rd iteration, natively, and 3,031 in the 50th. It had three softmax lanes then, as `small`, and has one now, which keeps up with its prediction
-(docs/banked.md): 54,812 LUTs instead of 64,975, 501 k, and
-**95.43 MHz** for a target of 95 and 93.7 expected of the placement (2e47a6d, 61 iterations; 40 minutes beside `small`).
+`small`, `small_tiled` and `bert` take nearly all multipliers of the LFE5U-85F: [place-and-route.md](place-and-route.md) has what got them to
+their clocks, and what was tried in vain. There can be more "LUT sites once packed" than LUTs: nextpnr adds carry cells.
 
 `small_3bit` is `small` with a prediction of three bits instead of four, and 5 k LUTs less. What that costs in precision:
 `python -m flows simulate data/minilm_l2_n512.npz --config small_3bit` (golden model) finds an error of 0.070 against dense
 attention at T = 1/n and of 0.110 at 2/n (`--threshold 0.00390625`), where `small` has 0.041 and 0.074, at the same densities.
-The lanes' Q memories were block RAMs, 34 tiles of wire away from the multipliers on average, and are look-up tables now, next to
-them (the estimated wirelength fell from 670 k to 623 k, for 1,500 LUTs more).
 """
 
 
