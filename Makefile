@@ -8,6 +8,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 JOBS   ?= 2
 CONFIG ?= small
+MINUTES ?= 60
 HEAD   ?= data/minilm_l2_n128.npz
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -55,8 +56,8 @@ registers: setup  ## docs/registers.md and the C header, from golden/registers.r
 lint: setup  ## Verilator's lint of CONFIG, all warnings on
 	$(VENV)/bin/fusesoc run --target=lint --flag=$(CONFIG) sanger
 
-synth: setup  ## CONFIG on ECP5: area and clock after place and route (up to an hour; goes on where it was interrupted)
-	$(PY) -m flows synth --config $(CONFIG) --target ecp5
+synth: setup  ## CONFIG on ECP5: area and clock after place and route (MINUTES at most; goes on where it was interrupted)
+	$(PY) -m flows synth --config $(CONFIG) --target ecp5 --minutes $(MINUTES)
 
 synth-tiny: setup  ## the five-minute taste: configuration tiny on ECP5
 	$(PY) -m flows synth --config tiny --target ecp5

@@ -355,7 +355,9 @@ def _make(folder, step, end, tell):
                 except subprocess.TimeoutExpired:
                     pass
                 if time.monotonic() > end:
-                    raise OutOfTime(f"{step.tool} wasn't ready in time; a further run goes on after the last tool that was")
+                    raise OutOfTime(
+                        f"{step.tool} wasn't ready in time; a further run, with more --minutes, goes on after the last tool that was"
+                    )
                 tell(_stage(folder, step))
         except BaseException:
             _end(process, folder / step.makes)
