@@ -85,7 +85,7 @@ few signed bits against a negative constant wrongly (YosysHQ/yosys#6085); the so
 
 No iCE40 holds the core. `tiny` and `tiny_tiled` take about three times the look-up tables and flip-flops of an UP5K (5,280 of each), four to five
 times its block RAMs (30), and more multipliers than its 8; the HX8K has 7,680, 32 and none. There is no distributed RAM, so small memories are
-flip-flops and block RAMs there, but even the ECP5's figures below are about twice an HX8K.
+flip-flops and block RAMs there, but even the ECP5's figures above are about twice an HX8K.
 
 `small`, `small_tiled` and `bert` take nearly all multipliers of the LFE5U-85F: [place-and-route.md](place-and-route.md) has what got them to
 their clocks, and what was tried in vain. There can be more "LUT sites once packed" than LUTs: nextpnr adds carry cells.
